@@ -1,0 +1,150 @@
+"""What EC2, EBS and SSM need of something that runs machines and keeps disks.
+
+Two implementations: `recorded` (nothing runs: no root, or not Linux) and `real` (sandboxes on this host).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+GIB = 1024**3
+
+CommandStatus = Literal["Success", "Failed", "TimedOut", "Cancelled"]
+
+
+class MachineError(Exception):
+    """A machine could not be started, or died while it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSpec:
+    """A machine about to boot. Its root disk is the volume `root_volume_id`, which exists already."""
+
+    instance_id: str
+    instance_type: str
+    gpus: int
+    region: str
+    account_id: str
+    private_ip: str
+    hostname: str
+    root_volume_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceMetadata:
+    """What the metadata service answers for one machine at one moment.
+
+    `tree` maps paths below `/latest/` without a leading slash (`meta-data/instance-id`) to their text;
+    folders are derived from it. `user_data` is what was given at launch, decoded.
+    """
+
+    tree: Mapping[str, str]
+    user_data: bytes | None
+    tokens_required: bool
+    hop_limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """One run of `AWS-RunShellScript` on one machine. `timeout_s` is the plugin's executionTimeout."""
+
+    command_id: str
+    lines: tuple[str, ...]
+    working_directory: str | None = None
+    timeout_s: float = 3600.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a script. Output is whole here; SSM's own limits are applied by the SSM service."""
+
+    status: CommandStatus
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    started: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskUsage:
+    """Bytes of one volume or snapshot: the size asked for, what it really holds, and what no other disk shares."""
+
+    size_bytes: int
+    allocated_bytes: int
+    unique_bytes: int
+
+
+class Machines(Protocol):
+    """Machines by their instance ID. Every method may be called from several threads."""
+
+    real: bool
+    #: Set by the EC2 service: called (from a thread of ours) when a machine has powered itself off or died.
+    on_power_off: Callable[[str], None] | None
+    #: Set by the EC2 service: what the metadata service answers; None for a machine it does not know.
+    metadata: Callable[[str], InstanceMetadata | None] | None
+
+    def boot(self, spec: MachineSpec) -> None:
+        """Start the machine; returns when its PID 1 runs. Raises MachineError and leaves nothing behind."""
+        ...
+
+    def shut_down(self, instance_id: str, *, force: bool = False, timeout_s: float = 30.0) -> None:
+        """Orderly power-off (or at once with `force`); returns when no process or mount of it is left.
+
+        `on_power_off` is not called for it. Nothing happens for a machine that is not up.
+        """
+        ...
+
+    def reboot(self, instance_id: str) -> None: ...
+
+    def is_up(self, instance_id: str) -> bool: ...
+
+    def agent_is_online(self, instance_id: str) -> bool:
+        """Whether the machine's SSM agent would answer: up, booted far enough, its service not stopped."""
+        ...
+
+    def run(self, instance_id: str, script: Script, cancel: threading.Event) -> Outcome:
+        """Run a script as root as the SSM agent does; blocks until it ended, timed out or was cancelled.
+
+        A machine that dies meanwhile gives Failed with exit code -1.
+        """
+        ...
+
+    def close(self) -> None:
+        """Force every machine down and remove all that was made for them."""
+        ...
+
+
+class Disks(Protocol):
+    """Volumes and snapshots by their IDs. A snapshot is a copy-on-write view: only changed blocks cost."""
+
+    def create_volume(
+        self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None
+    ) -> None: ...
+
+    def grow_volume(self, volume_id: str, *, size_gib: int) -> None: ...
+
+    def delete_volume(self, volume_id: str) -> None: ...
+
+    def create_snapshot(self, snapshot_id: str, *, volume_id: str) -> None:
+        """What is on the volume now, consistent as after a power cut at worst (frozen while copied)."""
+        ...
+
+    def copy_snapshot(self, source_id: str, target_id: str) -> None: ...
+
+    def delete_snapshot(self, snapshot_id: str) -> None: ...
+
+    def add_base_snapshot(self, snapshot_id: str, *, family: str) -> None:
+        """The disk of a base AMI (`al2023-gpu`, `al2-gpu`, `al2023`, …) under this snapshot ID."""
+        ...
+
+    def usage(self, disk_id: str) -> DiskUsage:
+        """Of a volume or snapshot. Raises KeyError for one that is not there."""
+        ...
+
+    def close(self) -> None: ...
