@@ -1,0 +1,155 @@
+"""The command: `python -m local_cloud serve|run|inventory|calls`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from local_cloud import remote
+from local_cloud.environment import client_environment
+from local_cloud.faults import Faults, FaultsFileError, read_faults
+from local_cloud.state import StateError
+
+STATE = click.option(
+    "--state", type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps everything between runs; without it all is gone at the end.",
+)  # fmt: skip
+FAULTS = click.option(
+    "--faults", "faults_file", type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON list of failures on order.",
+)  # fmt: skip
+RECORDED = click.option(
+    "--recorded", is_flag=True, help="Only record machines, also where real ones could run."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group()
+def main() -> None:
+    """AWS on this machine."""
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 picks a free one.")
+@STATE
+@FAULTS
+@RECORDED
+def serve(port: int, state: Path | None, faults_file: Path | None, recorded: bool) -> None:
+    """Answer until Ctrl-C; one line of JSON with the endpoint says when it is ready."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    cloud = _open(port=port, state=state, faults_file=faults_file, recorded=recorded)
+    try:
+        ready = {
+            "endpoint": cloud.endpoint, "region": cloud.region, "account": cloud.account,
+            "machines": "real" if cloud.real else "recorded", "pid": os.getpid(),
+        }  # fmt: skip
+        click.echo(json.dumps(ready))
+        sys.stdout.flush()
+        stop.wait()
+    finally:
+        cloud.close()
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@STATE
+@FAULTS
+@RECORDED
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    state: Path | None, faults_file: Path | None, recorded: bool, command: tuple[str, ...]
+) -> None:
+    """Start a cloud with seed data, run COMMAND against it, stop it; exits as COMMAND does."""
+    child: list[subprocess.Popen[bytes]] = []
+    wanted_signals: list[int] = []
+
+    def forward(number: int, _: Any) -> None:
+        wanted_signals.append(number)
+        # A terminal's Ctrl-C reaches the child by itself: it is in the same process group.
+        if child and not (number == signal.SIGINT and sys.stdin.isatty()):
+            child[0].send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
+    cloud = _open(port=0, state=state, faults_file=faults_file, recorded=recorded)
+    status = 1
+    try:
+        _seed(cloud)
+        if wanted_signals:
+            raise SystemExit(128 + wanted_signals[0])
+        try:
+            child.append(subprocess.Popen(command, env=client_environment(cloud)))
+        except OSError as error:
+            click.echo(f"{command[0]}: {error.strerror}", err=True)
+            raise SystemExit(127) from None
+        status = child[0].wait()
+    finally:
+        cloud.close()
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+@main.command()
+@STATE
+@JSON
+def inventory(state: Path | None, as_json: bool) -> None:
+    """List what the account owns right now."""
+    from local_cloud.inventory import in_words
+
+    found = _asked(lambda: remote.get_inventory(state))
+    click.echo(json.dumps(found, indent=2, default=str) if as_json else in_words(found))
+
+
+@main.command()
+@STATE
+@JSON
+def calls(state: Path | None, as_json: bool) -> None:
+    """Show the AWS calls made so far, and how many of each."""
+    found = _asked(lambda: remote.get_calls(state))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"{found['total']} calls, {found['mutating']} of them mutating")
+    for action, count in found["by_action"].items():
+        click.echo(f"{count:6}  {action}")
+
+
+def _open(*, port: int, state: Path | None, faults_file: Path | None, recorded: bool) -> Any:
+    from local_cloud.cloud import Cloud
+
+    try:
+        faults = read_faults(faults_file) if faults_file else Faults()
+        return Cloud(state=state, faults=faults, port=port, real=not recorded).start()
+    except (FaultsFileError, StateError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _seed(cloud: Any) -> None:
+    try:
+        from local_cloud.seed import seed
+    except ModuleNotFoundError as error:
+        if error.name != "local_cloud.seed":
+            raise
+        return
+    seed(cloud)
+
+
+def _asked(ask: Any) -> dict[str, Any]:
+    try:
+        found = ask()
+    except (remote.NoCloudError, StateError) as error:
+        raise click.ClickException(str(error)) from None
+    assert isinstance(found, dict)
+    return found
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m local_cloud")

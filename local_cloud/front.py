@@ -1,0 +1,305 @@
+"""The front door: one WSGI app that every client reaches, whatever the service and protocol."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import UnknownServiceError
+from botocore.model import OperationNotFoundError
+from moto.core.request import Request
+from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
+from werkzeug.exceptions import HTTPException
+
+from local_cloud import wire
+from local_cloud.call import HANDLERS, Call, Params
+from local_cloud.calls import LoggedCall, is_mutating, summarise
+from local_cloud.errors import AwsError, not_modelled
+from local_cloud.faults import Fault, Faults
+from local_cloud.identify import Addressee, identify, is_registry
+from local_cloud.inventory import take_inventory
+from local_cloud.moto_backend import endpoint_of
+from local_cloud.refusals import why_refused
+
+if TYPE_CHECKING:
+    from local_cloud.cloud import Cloud
+
+StartResponse = Callable[..., Any]
+CONTROL = "/_local_cloud/"
+
+
+class Dropped(Exception):
+    """The connection is closed without an answer."""
+
+
+class Front:
+    """WSGI app over one cloud: AWS calls, the container registry, and our own control paths."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        request = Request(environ)
+        if request.path.startswith(CONTROL):
+            return _send(start_response, *self._control(request))
+        if is_registry(request):
+            registry = self._cloud.registry
+            if registry is None:
+                return _send(start_response, 501, {}, b"The local cloud has no registry.\n")
+            answer: Iterable[bytes] = registry.app(environ, start_response)
+            return answer
+        try:
+            return _send(start_response, *self._aws(request))
+        except Dropped:
+            _cut(environ)
+            return []
+
+    def _control(self, request: Request) -> wire.Wire:
+        name = request.path.removeprefix(CONTROL)
+        if name == "health":
+            said: Any = {"ready": True, "real": self._cloud.real}
+        elif name == "inventory":
+            said = take_inventory(self._cloud)
+        elif name == "calls":
+            said = summarise(self._cloud.calls.read())
+        elif name == "faults" and request.method == "PUT":
+            faults = [Fault.model_validate(entry) for entry in json.loads(request.get_data())]
+            self._cloud.faults = Faults(faults)
+            said = {"faults": len(faults)}
+        else:
+            return 404, {}, b"No such control path.\n"
+        body = json.dumps(said, default=str).encode()
+        return 200, {"Content-Type": "application/json"}, body
+
+    def _aws(self, request: Request) -> wire.Wire:
+        started = time.time()
+        request_id = str(uuid.uuid4())
+        request.get_data()  # read before any form is parsed from it: moto wants the bytes too
+        to = identify(request, default_region=self._cloud.region)
+        try:
+            operation, uri_params = _find_operation(request, to)
+        except AwsError as error:
+            service = to.service or "unknown"
+            self._log(started, to, service, "unknown", {}, error.status, error.code, request_id)
+            return _plain_error(request, error, request_id)
+        return self._serve(request, to, operation, uri_params, started, request_id)
+
+    def _serve(
+        self,
+        request: Request,
+        to: Addressee,
+        operation: Any,
+        uri_params: Params,
+        started: float,
+        request_id: str,
+    ) -> wire.Wire:
+        """Run one known operation: parse, fault, handle, serialise; always logged."""
+        service, action = operation.service_model.service_name, operation.name
+        params: Params = {}
+        fault: Fault | None = None
+        code: str | None = None
+        status = 0
+        protocol = str(operation.service_model.protocol)
+        try:
+            protocol = wire.protocol_of_request(operation.service_model, request)
+            if service != "s3" or (service, action) in HANDLERS:
+                params = wire.parse(operation, request, uri_params)
+            else:
+                params = uri_params
+            fault = self._cloud.faults.take(service, action, params)
+            if fault is not None:
+                _before(fault)
+            answer = self._answer(request, to, operation, params, protocol, request_id)
+            if fault is not None and fault.fault == "drop-after":
+                raise Dropped
+            status = answer[0]
+            if status >= 400:
+                code = _error_code(answer)
+            return answer
+        except AwsError as error:
+            code = error.code
+            answer = wire.serialise_error(operation, protocol, error, request_id)
+            status = answer[0]
+            return answer
+        finally:
+            self._log(
+                started, to, service, action, params, status, code, request_id,
+                fault.fault if fault else None,
+            )  # fmt: skip
+
+    def _answer(
+        self,
+        request: Request,
+        to: Addressee,
+        operation: Any,
+        params: Params,
+        protocol: str,
+        request_id: str,
+    ) -> wire.Wire:
+        service, action = operation.service_model.service_name, operation.name
+        handler = HANDLERS.get((service, action))
+        try:
+            if handler is not None:
+                result = handler(self._call(to, service, action, params, request_id))
+                return wire.serialise(operation, protocol, result, request_id)
+            refused = why_refused(service, action)
+            if refused is not None:
+                raise not_modelled(refused)
+            return self._pass_to_moto(request, to, operation)
+        except (AwsError, Dropped):
+            raise
+        except HTTPException as error:
+            raise AwsError("InternalError", str(error), status=500) from error
+        except Exception as error:
+            self._cloud.say(f"{service}:{action} failed:\n{traceback.format_exc()}")
+            raise AwsError(
+                "InternalError",
+                f"The local cloud failed in {service}:{action}: {type(error).__name__}: {error}",
+                status=500,
+            ) from error
+
+    def _call(
+        self, to: Addressee, service: str, action: str, params: Params, request_id: str
+    ) -> Call:
+        return Call(
+            cloud=self._cloud,
+            service=service,
+            action=action,
+            params=params,
+            region=to.region,
+            account=self._cloud.account_of(to.access_key),
+            access_key=to.access_key,
+            request_id=request_id,
+        )
+
+    def _pass_to_moto(self, request: Request, to: Addressee, operation: Any) -> wire.Wire:
+        host = request.host
+        if ".s3." not in host or not host.endswith(".amazonaws.com"):
+            host = endpoint_of(operation.service_model, to.region)
+        query = request.query_string.decode()
+        url = f"https://{host}{request.raw_path}" + (f"?{query}" if query else "")
+        headers = {name: value for name, value in request.headers.items() if name != "Host"}
+        return self._cloud.moto.pass_through(request.method, url, headers, request.get_data())
+
+    def _log(
+        self,
+        started: float,
+        to: Addressee,
+        service: str,
+        action: str,
+        params: Params,
+        status: int,
+        code: str | None,
+        request_id: str,
+        fault: str | None = None,
+    ) -> None:
+        mutating = is_mutating(action, params)
+        self._cloud.calls.add(
+            LoggedCall(
+                time=started,
+                duration_ms=round((time.time() - started) * 1000, 2),
+                service=service,
+                action=action,
+                region=to.region,
+                account=self._cloud.account_of(to.access_key),
+                access_key=to.access_key,
+                status=status,
+                code=code,
+                mutating=mutating,
+                request_id=request_id,
+                fault=fault,
+            )
+        )
+        if mutating:
+            self._cloud.changed()
+
+
+def _find_operation(request: Request, to: Addressee) -> tuple[Any, Params]:
+    """The operation that the request means, or an AwsError that says what is not known."""
+    if to.service is None:
+        raise AwsError(
+            "MissingAuthenticationToken",
+            "The request is not signed and names no service: this is an endpoint for AWS clients"
+            " (set AWS_ENDPOINT_URL to it)",
+            status=403,
+        )
+    try:
+        operation, uri_params = get_service_router(to.service).match(request)
+    except UnknownServiceError:
+        raise not_modelled(f"the service {to.service}") from None
+    except (HTTPException, NotImplementedError, OperationNotFoundError):
+        named = request.headers.get("X-Amz-Target") or request.values.get("Action")
+        what = named or f"{request.method} {request.path}"
+        raise AwsError(
+            "InvalidAction", f"The action {what} is not valid for the service {to.service}"
+        ) from None
+    return operation, dict(uri_params)
+
+
+def _plain_error(request: Request, error: AwsError, request_id: str) -> wire.Wire:
+    """An error for a request whose operation is unknown, in the likeliest form."""
+    if request.headers.get("X-Amz-Target") or "json" in (request.content_type or ""):
+        body = json.dumps({"__type": error.code, "message": error.message}).encode()
+        return error.status, {"Content-Type": "application/x-amz-json-1.1"}, body
+    model = get_service_model("ec2" if request.values.get("Version") == "2016-11-15" else "sts")
+    operation = model.operation_model(next(iter(model.operation_names)))
+    return wire.serialise_error(operation, str(model.protocol), error, request_id)
+
+
+def _before(fault: Fault) -> None:
+    """What a fault does before the call has any effect."""
+    if fault.fault in ("throttle", "error"):
+        raise AwsError(
+            fault.error_code(),
+            fault.message or f"A fault on order ({fault.fault}).",
+            status=fault.error_status(),
+        )
+    if fault.fault == "timeout":
+        time.sleep(fault.seconds)
+        raise Dropped
+    if fault.fault == "drop-before":
+        raise Dropped
+
+
+def _error_code(answer: wire.Wire) -> str | None:
+    """The error code in an answer of moto's."""
+    _, headers, body = answer
+    for name, value in headers.items():
+        if name.lower() == "x-amzn-errortype":
+            return value.split("#")[-1].split(":")[0]
+    text = body[:2000].decode(errors="replace")
+    if "<Code>" in text:
+        return text.split("<Code>", 1)[1].split("</Code>", 1)[0]
+    try:
+        return str(json.loads(text).get("__type", "")).split("#")[-1] or None
+    except (ValueError, AttributeError):
+        return None
+
+
+def _send(
+    start_response: StartResponse, status: int, headers: dict[str, str], body: bytes
+) -> Iterable[bytes]:
+    """Answer with a length, so that no client waits for more."""
+    names = {name.lower() for name in headers}
+    hop = {"connection", "transfer-encoding", "status"}
+    sent = [(name, value) for name, value in headers.items() if name.lower() not in hop]
+    if "content-length" not in names and status not in (204, 304):
+        sent.append(("Content-Length", str(len(body))))
+    start_response(f"{status} {'OK' if status < 400 else 'Error'}", sent)
+    return [body] if body else []
+
+
+def _cut(environ: dict[str, Any]) -> None:
+    """Close the client's connection without a byte of an answer."""
+    connection = environ.get("werkzeug.socket")
+    if isinstance(connection, socket.socket):
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return

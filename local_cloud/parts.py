@@ -1,0 +1,40 @@
+"""Opens the rooms beside the core: certificates, the container registry, machines and their disks."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from local_cloud.cloud import Cloud
+
+
+def open_registry(cloud: Cloud) -> None:
+    """The container registry, kept with the state."""
+    if importlib.util.find_spec("local_cloud.registry") is None:
+        return
+    from local_cloud import registry
+
+    if hasattr(registry, "Registry"):
+        cloud.registry = registry.Registry(cloud.root / "registry")
+
+
+def open_machines(cloud: Cloud, *, real: bool) -> None:
+    """Real machines where they can be had and are wanted; otherwise recorded ones, which is said."""
+    if not real:
+        return
+    if importlib.util.find_spec("local_cloud.machines.real") is None:
+        cloud.say("Machines are only recorded: nothing runs on them.")
+        return
+    from local_cloud.machines import real as real_machines
+
+    why_not = real_machines.why_not_real()
+    if why_not is not None:
+        cloud.say(f"Machines are only recorded, nothing runs on them: {why_not}")
+        return
+    from local_cloud.certificates import Authority
+
+    cloud.authority = Authority(cloud.root / "certificates")
+    cloud.machines, cloud.disks = real_machines.open_real(
+        cloud.root / "machines", app=cloud.app, authority=cloud.authority, say=cloud.say
+    )
