@@ -1,0 +1,79 @@
+# The commands of this checkout. `make` alone explains them.
+# ARGS goes to the command underneath: `make preview ARGS=--diff`, `make test ARGS="-k fingerprint"`.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# Parallel make (-j) would start the parts of one command out of order.
+.NOTPARALLEL:
+
+# The Python that makes the environment: PYTHON=… names one, else the first that is new enough.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$p" && break; done)
+VENV_PYTHON := .venv/bin/python
+STATE := .local-cloud
+# Pulumi's Python language host takes the first `python` on PATH.
+IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+ON_LOCAL_CLOUD = $(IN_VENV) $(VENV_PYTHON) -m local_cloud run --state $(STATE) -- \
+	$(VENV_PYTHON) -m toolchain.on_local_cloud
+unexport PYTHONHOME PYTHONPATH
+
+.PHONY: help
+help: ## Say what there is (the default)
+	@echo "Usage: make COMMAND [ARGS=...]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | \
+		while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: setup
+setup: ## Get all that is needed; quick and silent when it is there
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "error: no Python 3.11 or newer on PATH." >&2; \
+		echo "  To do: install one, or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@"$(PYTHON)" -m toolchain setup
+
+.PHONY: up
+up: setup ## Bake the AMI and put it into Batch, on the local cloud
+	@$(ON_LOCAL_CLOUD) up $(ARGS)
+
+.PHONY: preview
+preview: setup ## Say what `make up` would do
+	@$(ON_LOCAL_CLOUD) preview $(ARGS)
+
+.PHONY: down
+down: setup ## Delete it all again, and show that nothing is left
+	@$(ON_LOCAL_CLOUD) down $(ARGS)
+
+.PHONY: inventory
+inventory: setup ## List what the local cloud holds
+	@$(VENV_PYTHON) -m local_cloud inventory --state $(STATE) $(ARGS)
+
+.PHONY: test
+test: setup ## Run every test
+	@$(IN_VENV) $(VENV_PYTHON) -m pytest $(ARGS)
+
+.PHONY: check
+check: setup ## Run every check that is not a test: format, lint, types, imports, scripts, locks
+	@$(MAKE) -k check-format check-lint check-types check-imports check-scripts check-locks
+
+.PHONY: check-format check-lint check-types check-imports check-scripts check-locks
+check-format:
+	@$(VENV_PYTHON) -m ruff format --check .
+check-lint:
+	@$(VENV_PYTHON) -m ruff check .
+check-types:
+	@$(VENV_PYTHON) -m mypy
+check-imports:
+	@.venv/bin/lint-imports
+check-scripts:
+	@find . \( -name .venv -o -name .git -o -name $(STATE) \) -prune -o -name '*.sh' -print0 \
+		| xargs -0 .venv/bin/shellcheck .ci/run
+check-locks:
+	@$(VENV_PYTHON) -m toolchain.requirements_lock --check
+
+.PHONY: lock
+lock: setup ## Lock the Python requirements anew from requirements*.in
+	@$(VENV_PYTHON) -m toolchain.requirements_lock
+
+.PHONY: clean
+clean: ## Remove the local cloud's state and the caches in this folder
+	@"$(PYTHON)" -B -m toolchain.clean
