@@ -117,9 +117,7 @@ Destination = Annotated[str, _shaped(r"/[^\s:]+", "an absolute path on the machi
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
 class Model(_Section):
@@ -290,8 +288,8 @@ def read_settings(config: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        held = {key for key, _ in faults}
-        faults += [f for f in map(_explain, error.errors()) if f[0] not in held]
+        faults += map(_explain, error.errors())
+    faults = _innermost(faults)
     if faults:
         lines = "\n".join(f"  {key}: {message}" for key, message in sorted(faults))
         count = "1 setting is" if len(faults) == 1 else f"{len(faults)} settings are"
@@ -323,6 +321,16 @@ def _placeholders(key: str, value: Any) -> list[tuple[str, str]]:
     return []
 
 
+def _innermost(faults: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One fault a key, the first told; none for a list or map whose own parts are at fault."""
+    first = dict(reversed(faults))
+    return [
+        (key, message)
+        for key, message in first.items()
+        if not any(other.startswith((f"{key}[", f"{key}.")) for other in first)
+    ]
+
+
 def _full(path: str) -> str:
     return path if path.startswith("aws:") else f"{NAMESPACE}:{path}"
 
@@ -344,6 +352,8 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         case "value_error":
             message = error["msg"].removeprefix("Value error, ")
             told = isinstance(given, str) and not message.startswith("is given")
+            if path in Settings.model_fields:  # a default at fault goes by its Python name
+                path = to_camel(path)
             return _full(path), f"{given!r} {message}" if told else message
     return _full(path), f"{error['msg'][0].lower()}{error['msg'][1:]}, but is {given!r}"
 

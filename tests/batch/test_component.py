@@ -35,7 +35,7 @@ class Cloud(Mocks):
             "latestVersion": 3,
         }
 
-    def call(self, args: MockCallArgs) -> dict[str, Any]:
+    def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         raise AssertionError(f"the component looks nothing up, but called {args.token}")
 
 
@@ -51,7 +51,7 @@ def make(**given: Any) -> dict[str, Any]:
     """The component's own outputs, after everything below it has been registered."""
     found: dict[str, Any] = {}
 
-    @pulumi.runtime.test
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def build() -> pulumi.Output[None]:
         args: dict[str, Any] = {
             "ami_id": AMI,
