@@ -31,6 +31,8 @@ class Call:
     account: str
     access_key: str
     request_id: str
+    #: The Host header: tells a machine (AWS's own names) from a client of the plain endpoint.
+    host: str = ""
 
     def moto(
         self, params: Params | None = None, *, action: str | None = None, service: str | None = None

@@ -146,7 +146,7 @@ class Front:
         handler = HANDLERS.get((service, action))
         try:
             if handler is not None:
-                result = handler(self._call(to, service, action, params, request_id))
+                result = handler(self._call(to, service, action, params, request_id, request.host))
                 return wire.serialise(operation, protocol, result, request_id)
             refused = why_refused(service, action)
             if refused is not None:
@@ -165,7 +165,7 @@ class Front:
             ) from error
 
     def _call(
-        self, to: Addressee, service: str, action: str, params: Params, request_id: str
+        self, to: Addressee, service: str, action: str, params: Params, request_id: str, host: str
     ) -> Call:
         return Call(
             cloud=self._cloud,
@@ -176,6 +176,7 @@ class Front:
             account=self._cloud.account_of(to.access_key),
             access_key=to.access_key,
             request_id=request_id,
+            host=host,
         )
 
     def _pass_to_moto(self, request: Request, to: Addressee, operation: Any) -> wire.Wire:
