@@ -1,0 +1,197 @@
+"""One stack's whole life on the real engine, told in order: each test goes on where the last ended.
+
+up, up again, another image under the same tag, another model, another site, destroy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.program.changes import change_a_model, push_another_image
+from tests.program.conftest import LocalCloud, Stack
+
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("story")]
+
+OUTPUTS = {
+    "amiId",
+    "amiName",
+    "fingerprint",
+    "manifest",
+    "launchTemplateId",
+    "launchTemplateVersion",
+    "computeEnvironmentArn",
+    "jobQueueArn",
+    "jobDefinitionArn",
+}
+AMI, TEMPLATE = "BakedAmi", "aws:ec2/launchTemplate:LaunchTemplate"
+ENVIRONMENT = "aws:batch/computeEnvironment:ComputeEnvironment"
+JOB = "aws:batch/jobDefinition:JobDefinition"
+
+
+@dataclass
+class Told:
+    """What earlier tests of the story leave for later ones."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    digests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def told() -> Told:
+    return Told()
+
+
+def in_aws(cloud: LocalCloud, outputs: dict[str, Any]) -> dict[str, Any]:
+    """What AWS itself holds of a stack, read past Pulumi."""
+    ec2, batch = cloud.client("ec2"), cloud.client("batch")
+    (image,) = ec2.describe_images(ImageIds=[outputs["amiId"]])["Images"]
+    (version,) = ec2.describe_launch_template_versions(
+        LaunchTemplateId=outputs["launchTemplateId"],
+        Versions=[str(int(outputs["launchTemplateVersion"]))],
+    )["LaunchTemplateVersions"]
+    (environment,) = batch.describe_compute_environments(
+        computeEnvironments=[outputs["computeEnvironmentArn"]]
+    )["computeEnvironments"]
+    (job,) = batch.describe_job_definitions(jobDefinitions=[outputs["jobDefinitionArn"]])[
+        "jobDefinitions"
+    ]
+    return {"image": image, "template": version, "environment": environment, "job": job}
+
+
+def assert_batch_uses_the_ami(cloud: LocalCloud, outputs: dict[str, Any]) -> None:
+    """The AMI's ID is wherever Batch may look for it, and the job is pinned to its image."""
+    found = in_aws(cloud, outputs)
+    resources = found["environment"]["computeResources"]
+    assert found["image"]["State"] == "available"
+    assert found["template"]["LaunchTemplateData"]["ImageId"] == outputs["amiId"]
+    (configuration,) = resources["ec2Configuration"]
+    assert configuration["imageIdOverride"] == outputs["amiId"]
+    assert configuration["imageType"] == "ECS_AL2023_NVIDIA"
+    template = resources["launchTemplate"]
+    assert template["launchTemplateId"] == outputs["launchTemplateId"]
+    assert template["version"] == str(int(outputs["launchTemplateVersion"]))
+    (image,) = outputs["manifest"]["images"]
+    pinned = found["job"]["containerProperties"]["image"]
+    assert pinned == f"{image['repository']}@{image['digest']}"
+
+
+def assert_inventory_is_one_stack(cloud: LocalCloud, outputs: dict[str, Any]) -> None:
+    """One AMI with its own snapshot; no builder, volume, or second version of anything."""
+    held = cloud.inventory()
+    assert [image["id"] for image in held["images"]] == [outputs["amiId"]]
+    assert len(held["snapshots"]) == 1
+    assert held["machines"] == []
+    assert held["volumes"] == []
+
+
+def made_since(cloud: LocalCloud, before: int) -> list[str]:
+    """The mutating calls after the first `before` ones, as `service:Action`, oldest first."""
+    return [
+        f"{call['service']}:{call['action']}" for call in cloud.calls()[before:] if call["mutating"]
+    ]
+
+
+def test_the_first_up_gives_nine_outputs_and_an_ami_in_batch(
+    cloud: LocalCloud, stack: Stack, told: Told
+) -> None:
+    stack.up()
+    told.outputs = stack.outputs()
+    assert set(told.outputs) == OUTPUTS
+    assert_batch_uses_the_ami(cloud, told.outputs)
+    assert_inventory_is_one_stack(cloud, told.outputs)
+    told.digests.append(told.outputs["manifest"]["images"][0]["digest"])
+
+
+def test_a_second_up_changes_nothing_and_asks_aws_to_change_nothing(
+    cloud: LocalCloud, stack: Stack, told: Told
+) -> None:
+    before = len(cloud.calls())
+    run = stack.up("--expect-no-changes")
+    assert "unchanged" in run.text
+    assert made_since(cloud, before) == []
+    assert stack.outputs() == told.outputs
+
+
+def test_another_image_under_the_same_tag_shows_in_the_preview(
+    cloud: LocalCloud, stack: Stack, told: Told
+) -> None:
+    digest = push_another_image(cloud.client("ecr"), "batch-processor", "latest")
+    told.digests.append(digest)
+    before = len(cloud.calls())
+    run = stack.preview("--diff")
+    assert run.status == 0, run.text
+    assert told.digests[0][:12] in run.text
+    assert digest[:12] in run.text
+    planned = stack.planned()
+    assert planned[AMI] in ("replace", "create-replacement")
+    assert planned[ENVIRONMENT] == planned[TEMPLATE] == planned[JOB] == "update"
+    assert made_since(cloud, before) == []
+
+
+def test_up_rolls_to_the_new_ami_and_only_then_deletes_the_old_one(
+    cloud: LocalCloud, stack: Stack, told: Told
+) -> None:
+    old, before = told.outputs, len(cloud.calls())
+    stack.up()
+    new = told.outputs = stack.outputs()
+    assert new["amiId"] != old["amiId"]
+    assert new["launchTemplateVersion"] == old["launchTemplateVersion"] + 1
+    assert new["launchTemplateId"] == old["launchTemplateId"]
+    assert new["computeEnvironmentArn"] == old["computeEnvironmentArn"]
+    assert new["jobDefinitionArn"] != old["jobDefinitionArn"]
+    assert new["manifest"]["images"][0]["digest"] == told.digests[1]
+    assert_batch_uses_the_ami(cloud, new)
+    assert_inventory_is_one_stack(cloud, new)
+    order = [
+        "ec2:CreateImage",
+        "ec2:CreateLaunchTemplateVersion",
+        "batch:UpdateComputeEnvironment",
+        "ec2:DeregisterImage",
+    ]
+    made = made_since(cloud, before)
+    assert [call for call in made if call in order] == order
+    assert made.index("batch:RegisterJobDefinition") < made.index("ec2:DeregisterImage")
+
+
+def test_another_models_bytes_replace_the_ami_too(
+    cloud: LocalCloud, stack: Stack, told: Told
+) -> None:
+    key = change_a_model(cloud.client("s3"), "local-ml-models", "models/")
+    run = stack.preview("--diff")
+    assert key.rpartition("/")[2] in run.text
+    assert stack.planned()[AMI] in ("replace", "create-replacement")
+    old = told.outputs
+    stack.up()
+    told.outputs = stack.outputs()
+    assert told.outputs["amiId"] != old["amiId"]
+    assert told.outputs["manifest"]["images"] == old["manifest"]["images"]
+    assert told.outputs["manifest"]["models"] != old["manifest"]["models"]
+    assert_batch_uses_the_ami(cloud, told.outputs)
+    assert_inventory_is_one_stack(cloud, told.outputs)
+
+
+def test_another_site_replaces_nothing(cloud: LocalCloud, stack: Stack, told: Told) -> None:
+    stack.set(
+        build={"instanceTypes": ["g4dn.xlarge"], "timeouts": {"pull": 99}},
+        tags={"environment": "local", "colour": "blue"},
+    )
+    assert stack.planned()[AMI] == "update"
+    stack.up()
+    assert stack.outputs() | {"jobDefinitionArn": "", "launchTemplateVersion": 0} == (
+        told.outputs | {"jobDefinitionArn": "", "launchTemplateVersion": 0}
+    )
+    told.outputs = stack.outputs()
+    image = in_aws(cloud, told.outputs)["image"]
+    assert {"Key": "colour", "Value": "blue"} in image["Tags"]
+    assert_batch_uses_the_ami(cloud, told.outputs)
+
+
+def test_destroy_leaves_nothing(cloud: LocalCloud, stack: Stack) -> None:
+    run = stack.pulumi("destroy", "--yes", "--non-interactive", "--color", "never")
+    assert run.status == 0, run.text
+    held = cloud.inventory()
+    assert {kind: things for kind, things in held.items() if things} == {}, json.dumps(held)
