@@ -51,7 +51,7 @@ def link_cli(cli: PulumiCli, *, venv: Path = VENV) -> None:
             if wanted is not None and link.readlink() == wanted:
                 continue
             link.unlink()
-        if wanted is not None:
+        if wanted is not None and not link.exists():
             link.symlink_to(wanted)
 
 

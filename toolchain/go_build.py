@@ -1,4 +1,4 @@
-"""Compiles a Go program from a pinned module of ours, saying how far it is and how long it takes."""
+"""Compiles a Go program from a pinned module of ours, saying how far it is and for how long."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def ensure_cli(*, besides: Collection[Path] = ()) -> PulumiCli:
 
 
 def find_installed(*, besides: Collection[Path] = ()) -> PulumiCli | None:
-    """Find a Pulumi 3 on PATH that runs and has its Python language host; say why one will not do."""
+    """Find a Pulumi 3 on PATH that runs and has its Python host; say why another is not used."""
     skipped = {folder.resolve() for folder in besides}
     entries = [Path(e) for e in os.environ.get("PATH", "").split(os.pathsep) if e]
     folders = [folder for folder in entries if folder.resolve() not in skipped]
