@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 1.35
 """The most that our provider's preview may cost, as a multiple of the empty one's."""
 
-SHARED = ("__main__.py", "settings.py", "batch", "Pulumi.local.yaml")
+SHARED = ("__main__.py", "settings", "batch", "Pulumi.local.yaml")
 
 
 @click.command(help=__doc__)

@@ -1,0 +1,57 @@
+"""Stack configuration -> `Settings`, or one error with every fault."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pydantic import ValidationError
+
+from settings.faults import NAMESPACE, explain, innermost, placeholders
+from settings.model import Settings
+
+
+class SettingsError(pulumi.RunError):
+    """All faults of the stack's settings, one a line; the engine shows it without a traceback."""
+
+
+def read_settings(config: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the running stack, or of `config` (full key -> text, as the engine has it).
+
+    Raises `SettingsError` with every fault, each under its key. Asks nothing of AWS.
+    """
+    raw = pulumi.runtime.get_config_env() if config is None else dict(config)
+    region = raw.get("aws:region") or os.environ.get("AWS_REGION")
+    values: dict[str, Any] = {"aws:region": region} if region else {}
+    faults = []
+    for key, text in raw.items():
+        namespace, _, name = key.partition(":")
+        if namespace == NAMESPACE:
+            values[name] = _structured(text)
+            faults += placeholders(name, values[name])
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults += map(explain, error.errors())
+    faults = innermost(faults)
+    if faults:
+        lines = "\n".join(f"  {key}: {message}" for key, message in sorted(faults))
+        count = "1 setting is" if len(faults) == 1 else f"{len(faults)} settings are"
+        raise SettingsError(
+            f"{count} not usable; nothing was asked of AWS.\n{lines}\n"
+            "  Change Pulumi.<stack>.yaml; Pulumi.example.yaml explains every key."
+        )
+    return settings
+
+
+def _structured(text: str) -> Any:
+    """Lists and maps reach the program as JSON; anything else stays text."""
+    if text[:1] not in "[{":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
