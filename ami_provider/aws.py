@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -80,3 +81,9 @@ class Aws:
             user_agent_extra="baked-ami",
         )
         return self._session.create_client(service, region_name=region, config=config)
+
+
+@cache
+def get_aws(region: str) -> Aws:
+    """The one `Aws` of a region in this process."""
+    return Aws(region)

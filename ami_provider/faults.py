@@ -56,8 +56,14 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path = ()) -> Model
     try:
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        found = [f for d in error.errors(include_url=False) for f in _faults(model, d, path)]
+        details = [d for d in error.errors(include_url=False) if not _is_echo(d)]
+        found = [fault for detail in details for fault in _faults(model, detail, path)]
         raise FaultsError(dict.fromkeys(found)) from None
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """A list counts as too short for pydantic when its items are faulty: those say it better."""
+    return detail["type"] == "too_short" and bool(detail["input"])
 
 
 def _faults(model: type[BaseModel], detail: ErrorDetails, above: Path) -> Iterator[Fault]:

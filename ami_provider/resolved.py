@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from ami_provider.recipe import AgentSettings, ExtraStep, Family, Frozen, RootVolume, SystemUpdate
+from ami_provider.contents import Frozen
+from ami_provider.recipe import AgentSettings, ExtraStep, Family, RootVolume, SystemUpdate
 
 Manifest = dict[str, Any]
 
@@ -23,17 +24,22 @@ class ResolvedBase(Frozen):
 
 
 class ResolvedImage(Frozen):
-    """A container image by digest. `tag` is what it was found by; sizes are of compressed bytes."""
+    """A container image by digest. `tag` is what it was found by; layers are compressed bytes."""
 
     repository: str
     digest: str
     tag: str | None = None
-    size_bytes: int | None = None
+    layer_bytes: tuple[int, ...] | None = None
 
     @property
     def uri(self) -> str:
         """The one string that the builder pulls and the job definition names."""
         return f"{self.repository}@{self.digest}"
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What a pull downloads, where ECR told it."""
+        return None if self.layer_bytes is None else sum(self.layer_bytes)
 
     @property
     def label(self) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from ami_provider.contents import Frozen
 from ami_provider.faults import refuse
-from ami_provider.recipe import BaseUpdate, Frozen
+from ami_provider.recipe import BaseUpdate, Family
 
 Minutes = Annotated[int, Field(ge=1, le=1440)]
+
+
+MAX_TAGS = 35
+"""Of EC2's 50: the rest is for a bake's own (identity, progress, owners)."""
 
 
 class Timeouts(Frozen):
@@ -35,7 +41,8 @@ class BuildSite(Frozen):
     `instance_types` and `subnet_ids` are tried in the order given, each type in each subnet.
     `instance_profile` is a name or ARN; its role lets the builder use SSM, pull from ECR and
     read the models. `verify`: `on` boots the AMI on the first builder type that can be had,
-    `off` does not, any other value is the instance type to boot it on.
+    `off` does not, any other value is the instance type to boot it on. `tags` go on everything
+    that is made: machines, volumes, the AMI and its snapshots.
     """
 
     region: str
@@ -49,6 +56,7 @@ class BuildSite(Frozen):
     debug: bool = False
     on_failure: Literal["cleanup", "keep"] = "cleanup"
     base_update: BaseUpdate = "with-content"
+    tags: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("region")
     @classmethod
@@ -91,6 +99,16 @@ class BuildSite(Frozen):
             raise ValueError(f"{value!r} is a role. Give the instance profile that holds it.")
         return value
 
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, value: dict[str, str]) -> dict[str, str]:
+        found = [((key,), why) for key, text in value.items() for why in _tag_faults(key, text)]
+        if len(value) > MAX_TAGS:
+            found.append(((), f"has {len(value)} tags; at most {MAX_TAGS}, since EC2 takes 50."))
+        if found:
+            raise refuse(*found)
+        return value
+
     @field_validator("verify")
     @classmethod
     def _is_verify(cls, value: str) -> str:
@@ -125,19 +143,28 @@ def is_instance_type(value: str) -> bool:
     return bool(re.fullmatch(r"[a-z][a-z0-9-]*\d[a-z0-9-]*\.[a-z0-9-]+", value))
 
 
-def find_undriven(instance_type: str) -> str | None:
-    """Why the GPU-optimized AL2023 AMI cannot drive this machine type, or None.
+def find_undriven(instance_type: str, base: Family) -> str | None:
+    """Why a GPU-optimized AMI of this family cannot drive this machine type, or None.
 
     Source: AWS Batch user guide, `ECS_AL2023_NVIDIA` (no p3, g3, Graviton); g4ad has AMD's GPUs.
     """
     family = instance_type.partition(".")[0]
-    if re.fullmatch(r"p3(dn)?|g3s?", family):
-        return "its GPU is too old for the AMI's NVIDIA driver"
+    if base == "al2023" and re.fullmatch(r"p3(dn)?|g3s?", family):
+        return "its GPU is too old for the NVIDIA driver of the AL2023 AMI (al2-gpu drives it)"
     if family == "g4ad":
         return "its GPU is AMD's, not NVIDIA's"
     if family == "a1" or re.fullmatch(r"[a-z]+\d+[a-z]*g[a-z]*", family):
         return "it is a Graviton (arm64) machine and the AMI is for x86_64"
     return None
+
+
+def _tag_faults(key: str, text: str) -> Iterator[str]:
+    if not 1 <= len(key) <= 128:
+        yield f"has a name of {len(key)} characters; EC2 takes 1 to 128."
+    if key.startswith(("aws:", "baked-ami:")):
+        yield "starts with aws: or baked-ami:, which are not for your own tags. Rename it."
+    if len(text) > 256:
+        yield f"has {len(text)} characters; EC2 takes 256."
 
 
 def _ids(values: tuple[str, ...], prefix: str, example: str) -> tuple[str, ...]:

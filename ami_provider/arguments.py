@@ -1,0 +1,161 @@
+"""The typed inputs of a baked AMI as a Pulumi program writes them. Every value may be an Output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+from pulumi import Input
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseAmiArgs:
+    """The AMI to start from."""
+
+    source: Input[str] = "al2023-gpu"
+    """`al2023-gpu`, `al2-gpu`, the name of an SSM parameter, or an AMI ID."""
+    family: Input[Literal["al2023", "al2"]] | None = None
+    """Only for a base AMI whose own name does not say which Amazon Linux it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerImageArgs:
+    """A container image to have in the AMI. Give `tag` or `digest`."""
+
+    repository: Input[str]
+    """`ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME`, such as an ECR repository's `repository_url`."""
+    tag: Input[str] | None = None
+    """Resolved to its digest at each preview: pushing another image under it rebuilds."""
+    digest: Input[str] | None = None
+    """`sha256:` and 64 hexadecimal digits: never changes by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelArgs:
+    """A model file, or all files below an S3 prefix, to have in the AMI."""
+
+    source: Input[str]
+    """`s3://bucket/key`, `s3://bucket/prefix/` (ends in `/`) or an http(s) URL."""
+    destination: Input[str]
+    """The file's absolute path on the image; the folder, for a prefix."""
+    sha256: Input[str] | None = None
+    """The file's SHA-256. Required for http(s) unless `checksums` is given."""
+    checksums: Input[str] | None = None
+    """http(s) only: the URL of a checksum file in `sha256sum`'s format that names the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraStepArgs:
+    """A bash script of your own, run as root after images and models. Steps run in their order."""
+
+    name: Input[str]
+    """Lower-case words joined by `-`."""
+    script: Input[str]
+    """The script's text, at most 32 KiB. It may run twice, so let it look before it acts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSettingsArgs:
+    """The ECS agent's settings on machines booted from the AMI."""
+
+    gpu_support: Input[bool] = True
+    image_pull_behavior: Input[Literal["default", "always", "once", "prefer-cached"]] = (
+        "prefer-cached"
+    )
+    """`prefer-cached` starts jobs from the baked image; it also switches image clean-up off."""
+    extra: Input[Mapping[str, Input[str]]] | None = None
+    """Further `ECS_*` settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemUpdateArgs:
+    """Whether the system's packages are updated in the bake."""
+
+    enabled: Input[bool] = True
+    hold: Input[Sequence[Input[str]]] | None = None
+    """Package patterns that stay as the base AMI has them; by default kernel, NVIDIA and CUDA."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootVolumeArgs:
+    """The AMI's root volume."""
+
+    size_gib: Input[int] = 30
+    type: Input[Literal["gp3", "gp2", "io2", "io1"]] = "gp3"
+    iops: Input[int] | None = None
+    throughput: Input[int] | None = None
+    """MiB/s, gp3 only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecipeArgs:
+    """What the image is. A change of content here, and nothing else, bakes another AMI."""
+
+    images: Input[Sequence[Input[ContainerImageArgs]]]
+    models: Input[Sequence[Input[ModelArgs]]] | None = None
+    base: Input[str] | BaseAmiArgs = "al2023-gpu"
+    extra_steps: Input[Sequence[Input[ExtraStepArgs]]] | None = None
+    agent: AgentSettingsArgs | None = None
+    system_update: SystemUpdateArgs | None = None
+    root_volume: RootVolumeArgs | None = None
+    encryption_key: Input[str] | None = None
+    """A KMS key's ID, ARN or alias for the AMI's snapshots."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeoutsArgs:
+    """Minutes for each stage of a bake, 1 to 1440; what is not given has a default."""
+
+    capacity: Input[int] | None = None
+    """Finding a machine, over all types and subnets (15)."""
+    ready: Input[int] | None = None
+    """From launch to the SSM agent answering (10)."""
+    update: Input[int] | None = None
+    """The system update (30)."""
+    pull: Input[int] | None = None
+    """Pulling all container images (60)."""
+    models: Input[int] | None = None
+    """Downloading all models (60)."""
+    step: Input[int] | None = None
+    """Every other step, each (15)."""
+    image: Input[int] | None = None
+    """From CreateImage to an available AMI (180)."""
+    verify: Input[int] | None = None
+    """Booting a machine from the AMI and checking it (30)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSiteArgs:
+    """Where and how to bake. A change here never rebuilds the AMI."""
+
+    region: Input[str]
+    subnet_ids: Input[Sequence[Input[str]]]
+    """Tried in this order. The builder needs a way out to 443 there."""
+    security_group_ids: Input[Sequence[Input[str]]]
+    """No inbound rule is needed."""
+    instance_profile: Input[str]
+    """Name or ARN; its role may use SSM, pull the images and read the models."""
+    instance_types: Input[Sequence[Input[str]]] | None = None
+    """Tried in this order, each in every subnet; by default `g5.xlarge`."""
+    capacity: Input[Literal["spot", "spot-then-on-demand", "on-demand"]] | None = None
+    timeouts: TimeoutsArgs | None = None
+    verify: Input[str] | None = None
+    """`on` boots the AMI and checks it, `off` does not; or the machine type to check it on."""
+    debug: Input[bool] | None = None
+    """Keep the builder, and show every command and its output."""
+    on_failure: Input[Literal["cleanup", "keep"]] | None = None
+    base_update: Input[Literal["with-content", "always", "never"]] | None = None
+    """When a newer base AMI is taken: with the next change of content, at once, or never."""
+
+
+def to_inputs(value: Any) -> Any:
+    """Args as the plain data that Pulumi sends; what was not given is left out. Outputs stay."""
+    if is_dataclass(value) and not isinstance(value, type):
+        pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
+        return {name: to_inputs(item) for name, item in pairs if item is not None}
+    if isinstance(value, Mapping):
+        return {key: to_inputs(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_inputs(item) for item in value]
+    return value

@@ -1,0 +1,169 @@
+"""Inputs as they come -> inputs as they are kept: parsed, looked up, fingerprinted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ami_provider.aws import Aws, get_aws
+from ami_provider.contents import Frozen
+from ami_provider.faults import Fault, FaultsError, Model, parse
+from ami_provider.fingerprint import fingerprint, whole_numbers
+from ami_provider.lookups.existing import find_baked
+from ami_provider.recipe import ImageRecipe
+from ami_provider.resolve import Resolution, find_bake_faults, resolve
+from ami_provider.resolved import ResolvedRecipe
+from ami_provider.site import BuildSite, Lineage
+from ami_provider.tags import get_ami_name
+from ami_provider.unknowns import UNKNOWN, replace_unknown
+
+Props = dict[str, Any]
+
+DERIVED = ("ami_name", "fingerprint", "images", "manifest", "region", "resolved")
+"""What a check adds to the inputs. They are inputs so that a preview knows them."""
+OUTPUTS = (*DERIVED, "ami_id", "snapshot_ids")
+GIVEN = ("recipe", "site", "tags", "lineage")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The inputs to keep, and sentences for the reader that refuse nothing."""
+
+    inputs: Props
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The inputs of one resource, parsed; `unknown` has the paths of stand-ins."""
+
+    recipe: ImageRecipe
+    site: BuildSite
+    lineage: Lineage
+    unknown: frozenset[str]
+
+
+def check_inputs(
+    olds: Mapping[str, Any],
+    news: Mapping[str, Any],
+    aws: Callable[[str], Aws] = get_aws,
+) -> Checked:
+    """Check everything and look everything up. `olds` are the inputs kept last time, or empty.
+
+    While nothing changed only tags, objects and the base AMI's parameter are asked for; what only
+    a bake needs (site, base AMI, free space) is asked when one is coming. `aws` gives a region's
+    clients. Raises `FaultsError` with every fault.
+    """
+    given = {key: news[key] for key in GIVEN if news.get(key) is not None}
+    asked = read_inputs(given)
+    if "site.region" in asked.unknown:
+        return Checked(given | dict.fromkeys(DERIVED, UNKNOWN) | {"region": UNKNOWN})
+    clients, kept = aws(asked.site.region), _kept(olds, asked.site.region)
+    resolution, faults = _resolve(asked, clients, kept)
+    recipe = resolution.recipe
+    bakes = resolution.fingerprint is None or resolution.fingerprint != olds.get("fingerprint")
+    existing = None
+    if bakes or _site_differs(olds, given):
+        existing = find_baked(recipe, clients) if recipe else None
+        faults += find_bake_faults(
+            asked.recipe, None if existing else recipe, asked.site, clients, unknown=asked.unknown
+        )
+    if faults:
+        raise FaultsError(dict.fromkeys(faults))
+    inputs = given | _derived(recipe, asked)
+    if existing:
+        inputs["ami_id"] = existing
+    notes = (*resolution.notes, *_warnings(recipe, bakes), *_forecast(bakes, recipe, existing))
+    return Checked(inputs, notes)
+
+
+def read_inputs(given: Mapping[str, Any]) -> Asked:
+    """Parse recipe, site, tags and lineage, unknown values by stand-ins. Raises `FaultsError`."""
+    known, unknown = replace_unknown(whole_numbers(given))
+    site = known.get("site", {})
+    if isinstance(site, dict):
+        site = site | {"tags": known.get("tags", {})}
+    faults: list[Fault] = []
+    parsed: list[Frozen | None] = [
+        _parse(ImageRecipe, known.get("recipe", {}), "recipe", faults),
+        _parse(BuildSite, site, "site", faults),
+        _parse(Lineage, known.get("lineage", {}), "lineage", faults),
+    ]
+    recipe, place, lineage = parsed
+    if faults:
+        raise FaultsError(faults)
+    assert isinstance(recipe, ImageRecipe)
+    assert isinstance(place, BuildSite)
+    assert isinstance(lineage, Lineage)
+    return Asked(recipe, place, lineage, unknown)
+
+
+def _parse(model: type[Model], data: Any, path: str, faults: list[Fault]) -> Model | None:
+    try:
+        return parse(model, data, (path,))
+    except FaultsError as error:
+        faults += [Fault(f.path.removeprefix("site.") if f.path.startswith("site.tags") else f.path,
+                         f.reason) for f in error.faults]  # fmt: skip
+        return None
+
+
+def _kept(olds: Mapping[str, Any], region: str) -> ResolvedRecipe | None:
+    """What the resource has now, where it was resolved in this region by a version that we read."""
+    resolved = olds.get("resolved")
+    if not isinstance(resolved, dict) or olds.get("region") != region:
+        return None
+    try:
+        return parse(ResolvedRecipe, whole_numbers(resolved))
+    except FaultsError:
+        return None
+
+
+def _resolve(asked: Asked, aws: Aws, kept: ResolvedRecipe | None) -> tuple[Resolution, list[Fault]]:
+    try:
+        policy = asked.site.base_update
+        found = resolve(asked.recipe, aws, policy=policy, kept=kept, unknown=asked.unknown)
+    except FaultsError as error:
+        return Resolution(None), list(error.faults)
+    return found, []
+
+
+def _site_differs(olds: Mapping[str, Any], given: Props) -> bool:
+    keys = ("site", "tags")
+    return any(whole_numbers(olds.get(key)) != whole_numbers(given.get(key)) for key in keys)
+
+
+def _derived(recipe: ResolvedRecipe | None, asked: Asked) -> Props:
+    if recipe is None:
+        return dict.fromkeys(DERIVED, UNKNOWN) | {"region": asked.site.region}
+    identity = fingerprint(recipe.manifest())
+    return {
+        "ami_name": get_ami_name(asked.lineage.name, identity),
+        "fingerprint": identity,
+        "images": [
+            {"repository": i.repository, "tag": i.tag or "", "digest": i.digest, "uri": i.uri}
+            for i in recipe.images
+        ],
+        "manifest": recipe.manifest(),
+        "region": asked.site.region,
+        "resolved": recipe.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def _warnings(recipe: ResolvedRecipe | None, bakes: bool) -> list[str]:
+    if recipe and bakes and recipe.base.family == "al2":
+        return [
+            "the base AMI is Amazon Linux 2. AWS Batch takes no AL2 AMI of its own for new "
+            "environments since 2026-06-30, and AL2 gets no more updates; al2023-gpu is the way on."
+        ]
+    return []
+
+
+def _forecast(bakes: bool, recipe: ResolvedRecipe | None, existing: str | None) -> list[str]:
+    if not bakes:
+        return []
+    if existing:
+        return [f"{existing} has this content already and is verified: it is used, not baked."]
+    if recipe is None:
+        return ["whether an AMI is baked shows once all inputs are known."]
+    return ["no AMI has this content yet: one is baked."]

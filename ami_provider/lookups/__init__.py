@@ -1,0 +1,1 @@
+"""What AWS is asked before anything is made: read-only calls, their failures as faults."""

@@ -1,0 +1,51 @@
+"""An AMI of this account that has the wanted content already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ami_provider import tags
+from ami_provider.aws import Aws
+from ami_provider.fingerprint import content_fingerprint, fingerprint
+from ami_provider.lookups.asking import fault_of
+from ami_provider.resolved import ResolvedRecipe
+
+CONTENT = tags.PREFIX + "content"
+"""Tag of an AMI: its `content_fingerprint`, which a newer base AMI leaves as it is."""
+BASE = tags.PREFIX + "base"
+"""Tag of an AMI: the base AMI it was baked from."""
+
+
+def get_content_tags(recipe: ResolvedRecipe) -> dict[str, str]:
+    """The tags by which `find_twin_base` finds an AMI again."""
+    content = content_fingerprint(recipe.manifest(), recipe.base.source)
+    return {CONTENT: content, BASE: recipe.base.ami_id}
+
+
+def find_twin_base(recipe: ResolvedRecipe, aws: Aws) -> str | None:
+    """The base AMI of the newest usable AMI that differs from this recipe in its base at most."""
+    found = _find_verified({CONTENT: get_content_tags(recipe)[CONTENT]}, aws)
+    return tags.to_mapping(found[-1].get("Tags")).get(BASE) if found else None
+
+
+def find_baked(recipe: ResolvedRecipe, aws: Aws) -> str | None:
+    """The ID of an available and verified AMI with this recipe's fingerprint. A forecast only:
+
+    the bake looks again when it starts. Raises `FaultsError` where looking is not allowed.
+    """
+    found = _find_verified({tags.FINGERPRINT: fingerprint(recipe.manifest())}, aws)
+    return str(found[-1]["ImageId"]) if found else None
+
+
+def _find_verified(tagged: dict[str, str], aws: Aws) -> list[Any]:
+    """The account's available, verified AMIs with these tags, the newest last."""
+    filters = [
+        *({"Name": f"tag:{key}", "Values": [value]} for key, value in tagged.items()),
+        {"Name": f"tag:{tags.VERIFIED}", "Values": [tags.VERIFIED_YES, tags.VERIFIED_OFF]},
+        {"Name": "state", "Values": ["available"]},
+    ]
+    try:
+        images = aws.client("ec2").describe_images(Owners=["self"], Filters=filters)["Images"]
+    except Exception as error:
+        raise fault_of(error, "site.region", "ec2:DescribeImages", on="") from None
+    return sorted(images, key=lambda i: (str(i.get("CreationDate", "")), str(i["ImageId"])))

@@ -1,0 +1,107 @@
+"""Pulumi's six questions to a baked AMI: check, diff, create, read, update, delete."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+
+Props = dict[str, Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def readable(question: Callable[P, R]) -> Callable[P, R]:
+    """Let every failure reach the reader as a message of ours, without a chain of causes."""
+
+    @wraps(question)
+    def answered(*args: P.args, **kwargs: P.kwargs) -> R:
+        from ami_provider.messages import to_message
+
+        try:
+            return question(*args, **kwargs)
+        except Exception as error:
+            raise to_message(error) from None
+
+    return answered
+
+
+class BakedAmiProvider(ResourceProvider):
+    """Thin and without state of its own: everything it needs is in the properties.
+
+    Programs and the state keep it by name only, so what an AMI is never depends on this code.
+    What it does is imported when it is asked: a program that only declares the resource, and a
+    preview that changes nothing, load little.
+    """
+
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002
+        """Called in the provider's own process only: there a failure shows its message alone."""
+        sys.tracebacklimit = 0
+
+    @readable
+    def check(self, _olds: Props, news: Props) -> CheckResult:
+        from ami_provider.checking import check_inputs
+        from ami_provider.faults import FaultsError
+
+        try:
+            checked = check_inputs(_olds, news)
+        except FaultsError as error:
+            return CheckResult(news, [CheckFailure(f.path, f.reason) for f in error.faults])
+        announce(news, checked.notes)
+        return CheckResult(checked.inputs, [])
+
+    @readable
+    def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
+        from ami_provider.comparing import compare
+
+        change = compare(_olds, _news)
+        announce(_news, change.lines)
+        return DiffResult(change.changes, list(change.replaces), [], delete_before_replace=False)
+
+    @readable
+    def create(self, props: Props) -> CreateResult:
+        from ami_provider.life import create_ami
+
+        outs = create_ami(props)
+        return CreateResult(outs["ami_id"], outs)
+
+    @readable
+    def read(self, id_: str, props: Props) -> ReadResult:
+        from ami_provider.life import find_ami
+
+        outs = find_ami(id_, props)
+        return ReadResult(id_ if outs else "", outs or {})
+
+    @readable
+    def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
+        from ami_provider.life import update_ami
+
+        return UpdateResult(update_ami(_id, _olds, _news))
+
+    @readable
+    def delete(self, _id: str, _props: Props) -> None:
+        from ami_provider.life import delete_ami
+
+        delete_ami(_id, _props)
+
+
+def announce(props: Props, lines: tuple[str, ...]) -> None:
+    """Sentences that stay on the resource's line, in previews too."""
+    from ami_provider.progress import create_announcer
+
+    if lines:
+        create_announcer(str(props.get("lineage", {}).get("urn", "")))("\n".join(lines))

@@ -1,0 +1,177 @@
+"""Recipe -> resolved recipe, at preview: everything is looked up and nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from ami_provider.aws import Aws
+from ami_provider.contents import Model, find_clashes
+from ami_provider.faults import Fault, FaultsError
+from ami_provider.fingerprint import fingerprint
+from ami_provider.lookups.asking import Question, ask_all
+from ami_provider.lookups.base import get_base, get_newest_id
+from ami_provider.lookups.existing import find_twin_base
+from ami_provider.lookups.images import get_image
+from ami_provider.lookups.models import find_http_fault, find_questions
+from ami_provider.lookups.site import find_machine_faults, find_site_faults
+from ami_provider.recipe import BaseUpdate, ImageRecipe
+from ami_provider.resolved import ResolvedBase, ResolvedImage, ResolvedModel, ResolvedRecipe
+from ami_provider.site import BuildSite
+from ami_provider.volume import find_volume_faults
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What the look-ups found. `recipe` is None while an input of it is not known yet.
+
+    `notes` are for the reader and refuse nothing.
+    """
+
+    recipe: ResolvedRecipe | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str | None:
+        return fingerprint(self.recipe.manifest()) if self.recipe else None
+
+
+def resolve(
+    recipe: ImageRecipe,
+    aws: Aws,
+    *,
+    policy: BaseUpdate = "with-content",
+    kept: ResolvedRecipe | None = None,
+    unknown: frozenset[str] = frozenset(),
+) -> Resolution:
+    """Look everything up, 16 questions at a time.
+
+    `kept` is what the resource has now: its base AMI stays under `with-content` while nothing else
+    changed, and under `never` whatever changed. `unknown` has the paths (`recipe.images[0]`) of
+    inputs not known yet; they are left out. Raises `FaultsError` with everything that is wrong.
+    """
+    keeps = kept.base if kept and kept.base.source == recipe.base.source else None
+    models = [
+        (i, m) for i, m in enumerate(recipe.models) if not _in(unknown, f"recipe.models[{i}]")
+    ]
+    listed, found = ask_all([partial(_list, m, f"recipe.models[{i}]", aws) for i, m in models])
+    questions: list[Question[ResolvedModel]] = [q for group in listed for q in group or ()]
+    questions_of: list[Question[object]] = [
+        partial(_ask_base, recipe, aws, policy, keeps, unknown),
+        *(partial(get_image, image, f"recipe.images[{i}]", aws)
+          for i, image in enumerate(recipe.images) if not _in(unknown, f"recipe.images[{i}]")),
+        *questions,
+    ]  # fmt: skip
+    answers, more = ask_all(questions_of)
+    files = [a for a in answers if isinstance(a, ResolvedModel)]
+    faults = [*found, *more, *_listed_clashes(files)]
+    if faults:
+        raise FaultsError(faults)
+    if any(path.startswith("recipe") for path in unknown):
+        return Resolution(None)
+    newest = next((a for a in answers if isinstance(a, str)), None)
+    images = [a for a in answers if isinstance(a, ResolvedImage)]
+    return _with_base(recipe, images, files, aws, policy, kept, keeps, newest)
+
+
+def _in(unknown: frozenset[str], path: str) -> bool:
+    return any(p == path or p.startswith((f"{path}.", f"{path}[")) for p in unknown)
+
+
+def _list(model: Model, path: str, aws: Aws) -> list[Question[ResolvedModel]]:
+    return find_questions(model, path, aws)
+
+
+def _ask_base(
+    recipe: ImageRecipe,
+    aws: Aws,
+    policy: BaseUpdate,
+    keeps: ResolvedBase | None,
+    unknown: frozenset[str],
+) -> str | None:
+    if _in(unknown, "recipe.base"):
+        return None
+    return keeps.ami_id if keeps and policy == "never" else get_newest_id(recipe.base, aws)
+
+
+def _with_base(
+    recipe: ImageRecipe,
+    images: list[ResolvedImage],
+    models: list[ResolvedModel],
+    aws: Aws,
+    policy: BaseUpdate,
+    kept: ResolvedRecipe | None,
+    keeps: ResolvedBase | None,
+    newest: str | None,
+) -> Resolution:
+    """The base AMI is settled last: whether it may stay depends on everything else."""
+
+    def build(base: ResolvedBase) -> ResolvedRecipe:
+        return ResolvedRecipe(
+            base=base,
+            images=tuple(images),
+            models=tuple(sorted(models, key=lambda m: m.destination)),
+            extra_steps=recipe.extra_steps,
+            agent=recipe.agent,
+            system_update=recipe.system_update,
+            root_volume=recipe.root_volume,
+            encryption_key=recipe.encryption_key,
+        )
+
+    assert newest is not None
+    if keeps and newest == keeps.ami_id:
+        return Resolution(build(keeps))
+    if keeps and kept and policy == "with-content":
+        same = build(keeps)
+        if same.manifest() == kept.manifest():
+            return Resolution(same, (_newer(newest, keeps.ami_id),))
+    fresh = build(get_base(recipe.base, newest, aws))
+    if policy != "with-content":
+        return Resolution(fresh)
+    twin = find_twin_base(fresh, aws)
+    if twin in (None, newest):
+        return Resolution(fresh)
+    try:
+        return Resolution(build(get_base(recipe.base, twin, aws)), (_newer(newest, twin),))
+    except FaultsError:
+        return Resolution(fresh)  # AWS has withdrawn the older base AMI.
+
+
+def _newer(newest: str, used: str) -> str:
+    return (
+        f"a newer base AMI is out: {newest} (this image has {used}). It comes with the next "
+        f"change of content; base_update=always takes it now."
+    )
+
+
+def _listed_clashes(models: Iterable[ResolvedModel]) -> list[Fault]:
+    files = list(models)
+    clashes = find_clashes([(m.destination, False) for m in files])
+    return [
+        Fault("recipe.models", f"{files[i].source}: {why.replace('models[', 'file [')}")
+        for i, why in clashes
+    ]
+
+
+def find_bake_faults(
+    recipe: ImageRecipe,
+    resolved: ResolvedRecipe | None,
+    site: BuildSite,
+    aws: Aws,
+    *,
+    unknown: frozenset[str] = frozenset(),
+) -> list[Fault]:
+    """What a bake would fail on, beyond the recipe: asked only where one is coming."""
+    urls: list[Question[Fault | None]] = [
+        partial(find_http_fault, model, f"recipe.models[{i}]")
+        for i, model in enumerate(recipe.models)
+        if model.is_http and not _in(unknown, f"recipe.models[{i}]")
+    ]
+    missing, _ = ask_all(urls)
+    faults = [fault for fault in missing if fault]
+    faults += find_site_faults(site, aws, unknown=unknown)
+    if resolved:
+        faults += find_machine_faults(site, resolved.base.family)
+        faults += [Fault("recipe.root_volume.size_gib", r) for r in find_volume_faults(resolved)]
+    return faults

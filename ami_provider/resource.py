@@ -1,0 +1,98 @@
+"""Pulumi's face of a baked AMI: typed inputs, the resource, its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import Resource
+from pulumi.resource import create_urn
+
+from ami_provider.arguments import (
+    AgentSettingsArgs,
+    BaseAmiArgs,
+    BuildSiteArgs,
+    ContainerImageArgs,
+    ExtraStepArgs,
+    ImageRecipeArgs,
+    ModelArgs,
+    RootVolumeArgs,
+    SystemUpdateArgs,
+    TimeoutsArgs,
+    to_inputs,
+)
+from ami_provider.checking import OUTPUTS
+from ami_provider.provider import BakedAmiProvider
+
+__all__ = [
+    "AgentSettingsArgs",
+    "BakedAmi",
+    "BaseAmiArgs",
+    "BuildSiteArgs",
+    "ContainerImageArgs",
+    "ExtraStepArgs",
+    "ImageRecipeArgs",
+    "ModelArgs",
+    "RootVolumeArgs",
+    "SystemUpdateArgs",
+    "TimeoutsArgs",
+]
+
+
+class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
+    """An AMI with container images and models in it, baked when its content changes.
+
+    A change of `recipe` that changes content replaces the AMI (the new one first); a change of
+    `site` or `tags` does not. Every fault of the inputs is told at preview, on its own property.
+    It leaves behind one AMI and its snapshots, and nothing once it is destroyed.
+    """
+
+    ami_id: pulumi.Output[str]
+    """The AMI's ID; known at preview where it stays or is adopted."""
+    ami_name: pulumi.Output[str]
+    """`baked-ami-<name>-<16 digits of the fingerprint>`."""
+    fingerprint: pulumi.Output[str]
+    """64 hexadecimal digits: the SHA-256 of the manifest."""
+    manifest: pulumi.Output[dict[str, Any]]
+    """What the fingerprint is taken of, readable."""
+    images: pulumi.Output[list[dict[str, str]]]
+    """Container images: `repository`, `tag` (or ""), `digest`, and `uri` for job definitions."""
+    snapshot_ids: pulumi.Output[list[str]]
+    """The EBS snapshots behind the AMI."""
+    region: pulumi.Output[str]
+    """The region the AMI is in."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        recipe: ImageRecipeArgs,
+        site: BuildSiteArgs,
+        tags: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`name` becomes part of the AMI's name. `tags` go on everything that is made for it.
+
+        Where an input is an output of a resource of the same program, pass what AWS answers (an
+        `arn`, an `id`, a `repository_url`) rather than a name that is known beforehand: a known
+        name is looked up at preview, before the resource exists.
+        """
+        options = pulumi.ResourceOptions.merge(
+            pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="12h")), opts
+        )
+        kind = f"pulumi-python:{self._resource_type_name}"
+        lineage = {
+            "project": pulumi.get_project(),
+            "stack": pulumi.get_stack(),
+            "name": name,
+            "urn": create_urn(name, kind, options.parent),
+        }
+        given = {
+            "recipe": to_inputs(recipe),
+            "site": to_inputs(site),
+            "tags": tags or {},
+            "lineage": lineage,
+        }
+        shown = [key for key in OUTPUTS if key != "resolved"]
+        super().__init__(BakedAmiProvider(), name, given | dict.fromkeys(shown), options)

@@ -1,0 +1,68 @@
+"""Inputs of which a part is not known at preview: what is known is still checked. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ami_provider.faults import Path, render_path
+
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""What Pulumi puts in place of a value that is not known yet (`pulumi.runtime.rpc.UNKNOWN`)."""
+
+REPOSITORY = "000000000000.dkr.ecr.xx-none-1.amazonaws.com/not-known-yet"
+STAND_INS: dict[str, Any] = {
+    "region": "xx-none-1",
+    "instance_profile": "not-known-yet",
+    "repository": REPOSITORY,
+    "images": [{"repository": REPOSITORY, "tag": "not-known-yet"}],
+    "tag": "not-known-yet",
+    "digest": f"sha256:{'0' * 64}",
+    "sha256": "0" * 64,
+    "name": "not-known-yet",
+    "script": "true",
+}
+"""Well-formed values that let everything around an unknown one be parsed; never looked up.
+
+An unknown value that has none is left out, so that its default stands in.
+"""
+ITEMS = {
+    "subnet_ids": "subnet-{:08x}",
+    "security_group_ids": "sg-{:08x}",
+    "instance_types": "t{}.unknown",
+    "hold": "not-known-yet-{}",
+}
+
+
+def replace_unknown(value: Any, path: Path = ()) -> tuple[Any, frozenset[str]]:
+    """The data with stand-ins for unknown values, and the paths of those values."""
+    paths: frozenset[str] = frozenset()
+    if isinstance(value, dict):
+        known: dict[str, Any] = {}
+        for key, item in value.items():
+            found, more = _replace(item, (*path, key))
+            paths |= more
+            if found is not None:
+                known[key] = found
+        return known, paths
+    if isinstance(value, list):
+        items = [_replace(item, (*path, index)) for index, item in enumerate(value)]
+        return [found for found, _ in items], paths.union(*(more for _, more in items))
+    return value, paths
+
+
+def _replace(item: Any, path: Path) -> tuple[Any, frozenset[str]]:
+    if item == UNKNOWN:
+        return _stand_in(path), frozenset({render_path(path)})
+    return replace_unknown(item, path)
+
+
+def _stand_in(path: Path) -> Any:
+    last, above = path[-1], path[-2] if len(path) > 1 else ""
+    if isinstance(last, int):
+        return ITEMS[str(above)].format(last) if above in ITEMS else None
+    if last in ("source", "destination") and isinstance(above, int):
+        place = f"not-known-yet/{above}"  # Each of its own: two models may not share one.
+        return f"s3://{place}" if last == "source" else f"/opt/{place}"
+    if last in ITEMS:
+        return [ITEMS[last].format(0)]
+    return STAND_INS.get(last)
