@@ -1,0 +1,211 @@
+"""The whole bake: adopt, or builder -> provision -> image, then verify, then own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from ami_provider import tags
+from ami_provider.aws import Aws
+from ami_provider.cleaning import delete_ami, end_afterwards, remove_unless_good
+from ami_provider.errors import BakeError, is_not_found
+from ami_provider.fingerprint import fingerprint
+from ami_provider.images import (
+    Image,
+    create_image,
+    find_image,
+    get_state,
+    set_tags,
+    wait_until_available,
+)
+from ami_provider.instance_state import MachineLostError
+from ami_provider.job import Job
+from ami_provider.launch import list_choices
+from ami_provider.machines import find_machine, launch_machine, terminate_machine, wait_until_ready
+from ami_provider.provision import MODELS, list_stages, provision
+from ami_provider.resolved import ResolvedRecipe
+from ami_provider.site import BuildSite, Lineage
+from ami_provider.stages import Stages
+from ami_provider.verify import verify
+
+__all__ = ["BakedImage", "bake", "delete_ami"]
+
+GRACE_MIN = 15
+"""Minutes beyond a stage's time-out after which a builder without its owner ends itself."""
+
+MAX_ROUNDS = 5
+"""How often an AMI may be deleted by another's last owner between being found and being owned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BakedImage:
+    """An AMI that is available, checked (unless that is off) and owned.
+
+    `owner_nonce` proves this ownership to `delete_ami`. `told` is what the builder's steps found
+    out (`45-fetch-models` has each model's SHA-256); empty for an AMI that was adopted.
+    `timings` holds seconds by stage.
+    """
+
+    ami_id: str
+    name: str
+    fingerprint: str
+    snapshot_ids: tuple[str, ...]
+    adopted: bool
+    owner_nonce: str
+    image_digests: dict[str, str] = field(default_factory=dict)
+    model_checksums: dict[str, str] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+def bake(
+    recipe: ResolvedRecipe,
+    site: BuildSite,
+    lineage: Lineage,
+    *,
+    aws: Aws,
+    report: Callable[[str], None],
+    user_tags: Mapping[str, str] | None = None,
+) -> BakedImage:
+    """Give the AMI of this recipe: an existing one of the same fingerprint, or a new one.
+
+    Running it again after any interruption goes on where the last run stopped. After a failure
+    nothing is left behind, except what `on_failure: keep` keeps and an AMI that is still being
+    made. Raises `BakeError`.
+    """
+    job = _create_job(recipe, site, lineage, aws, report, user_tags or {})
+    told: dict[str, Any] = {}
+    for _ in range(MAX_ROUNDS):
+        image = find_image(job)
+        adopted = image is not None and bool(image.verified)
+        if image is None:
+            image, told = _bake_image(job)
+        elif not image.verified:
+            image = _take_over(job, image)
+        if needs_check(image, site):
+            with remove_unless_good(job, image):
+                verify(job, image)
+        nonce = _own(job, image)
+        if nonce:
+            return _baked(job, image, told, nonce, adopted=adopted)
+        job.say(f"{image.id} was deleted by its last owner meanwhile; once more")
+    raise BakeError(f"the AMI {job.ami_name} keeps being deleted", "", "Find out who deletes it.")
+
+
+def needs_check(image: Image, site: BuildSite) -> bool:
+    """Whether nobody checked it yet, or somebody gave it out unchecked and this site wants more."""
+    return not image.verified or (image.verified == tags.VERIFIED_OFF and site.verify != "off")
+
+
+def _bake_image(job: Job) -> tuple[Image, dict[str, Any]]:
+    """A builder, the steps, an available AMI; on the next choice when a builder is taken away."""
+    lost: list[str] = []
+    while len(lost) <= len(list_choices(job.site, job.site.instance_types)):
+        try:
+            with ExitStack() as undo:
+                return _bake_once(job, len(lost), undo)
+        except MachineLostError as error:
+            lost.append(str(error))
+            job.say(f"{error}; next choice")
+    raise BakeError(
+        "every builder was taken away",
+        "\n".join(lost),
+        "Use on-demand machines (capacity: on-demand), or other types and zones.",
+    )
+
+
+def _bake_once(job: Job, lost: int, undo: ExitStack) -> tuple[Image, dict[str, Any]]:
+    with job.stages.stage("launch a builder", expected_s=45):
+        machine = find_machine(job, "builder") or launch_machine(
+            job,
+            "builder",
+            image_id=job.recipe.base.ami_id,
+            types=job.site.instance_types,
+            minutes=job.site.timeouts.ready + GRACE_MIN,
+            failed=lost,
+        )
+        undo.enter_context(end_afterwards(job, machine))
+        wait_until_ready(job, machine)
+    told = provision(job, machine)
+    with job.stages.stage("create the AMI", expected_s=_expect_image(job)):
+        image = create_image(job, machine.id)
+        undo.enter_context(remove_unless_good(job, image))
+        return wait_until_available(job, image), told
+
+
+def _take_over(job: Job, image: Image) -> Image:
+    """An AMI that another run made, or still makes: wait for it, and let go of its builder."""
+    with job.stages.stage(f"wait for {image.id}", expected_s=_expect_image(job)):
+        with remove_unless_good(job, image):
+            image = wait_until_available(job, image)
+        builder = find_machine(job, "builder")
+        if builder:
+            terminate_machine(job, builder.id)
+    return image
+
+
+def _own(job: Job, image: Image) -> str:
+    """Write this lineage's ownership onto the AMI; gives its nonce, or "" if the AMI is gone."""
+    nonce = secrets.token_hex(8)
+    try:
+        set_tags(job.aws, (image.id,), {tags.get_owner_key(job.lineage): nonce})
+    except BakeError as error:
+        if error.__cause__ and is_not_found(error.__cause__):
+            return ""
+        raise
+    return nonce if get_state(job.aws, image.id) else ""
+
+
+def _create_job(
+    recipe: ResolvedRecipe,
+    site: BuildSite,
+    lineage: Lineage,
+    aws: Aws,
+    report: Callable[[str], None],
+    user_tags: Mapping[str, str],
+) -> Job:
+    stages = Stages(report, 0)
+    job = Job(
+        recipe=recipe,
+        site=site,
+        lineage=lineage,
+        fingerprint=fingerprint(recipe.manifest()),
+        aws=aws,
+        stages=stages,
+        user_tags=user_tags,
+    )
+    stages.total = len(list_stages(job)) + (2 if site.verify == "off" else 4)
+    return job
+
+
+def _expect_image(job: Job) -> float:
+    """Seconds for the snapshot: 43 s for a small AMI (measured by others), more with what is in it.
+
+    Layers are about 2.5 times their compressed size on the disk; 150 MB/s is what the 17 GB image
+    of the old template gave.
+    """
+    layers = sum(image.size_bytes or 0 for image in job.recipe.images) * 2.5
+    models = sum(model.size_bytes or 0 for model in job.recipe.models)
+    return 43 + (layers + models) / 150e6
+
+
+def _baked(
+    job: Job, image: Image, told: dict[str, Any], nonce: str, *, adopted: bool
+) -> BakedImage:
+    known = {m.destination: m.sha256 for m in job.recipe.models if m.sha256}
+    found = told.get(MODELS.name, {}).get("models", {})
+    return BakedImage(
+        ami_id=image.id,
+        name=image.name,
+        fingerprint=job.fingerprint,
+        snapshot_ids=image.snapshot_ids,
+        adopted=adopted,
+        owner_nonce=nonce,
+        image_digests={i.repository: i.digest for i in job.recipe.images},
+        model_checksums={**known, **found},
+        told=told,
+        timings=dict(job.stages.timings),
+    )

@@ -1,0 +1,126 @@
+"""Takes back what a bake made: machines, AMIs, snapshots. Never hides the first failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from ami_provider import tags
+from ami_provider.aws import Aws
+from ami_provider.commands import run_step
+from ami_provider.errors import BakeError
+from ami_provider.images import Image, ImagePendingError, delete_image, get_state, remove_tag
+from ami_provider.instance_state import MachineLostError
+from ami_provider.job import Job
+from ami_provider.machines import Machine, terminate_machine
+from ami_provider.site import Lineage
+from ami_provider.uses import find_users
+
+KEPT_HOURS = 4
+"""How long a builder that `on_failure: keep` left running stays, unless somebody ends it."""
+
+
+@contextmanager
+def end_afterwards(job: Job, machine: Machine) -> Iterator[None]:
+    """The machine is terminated at the end, whatever happened; `on_failure: keep` keeps it then."""
+    try:
+        yield
+    except MachineLostError:
+        _quietly(job, None, lambda: terminate_machine(job, machine.id))
+        raise
+    except Exception as error:
+        if job.site.on_failure == "keep" and isinstance(error, BakeError):
+            _keep(job, machine, error)
+        else:
+            _quietly(job, error, lambda: terminate_machine(job, machine.id))
+        raise
+    _quietly(job, None, lambda: terminate_machine(job, machine.id))
+
+
+@contextmanager
+def remove_unless_good(job: Job, image: Image) -> Iterator[None]:
+    """The AMI and its snapshots are removed when this fails; never one that somebody owns.
+
+    One that is still being made is left: the next run finds it and goes on.
+    """
+    try:
+        yield
+    except ImagePendingError:
+        raise
+    except Exception as error:
+        _quietly(job, error, lambda: _remove(job, image))
+        raise
+
+
+def _remove(job: Job, image: Image) -> None:
+    found = get_state(job.aws, image.id)
+    if found is None or not tags.find_owners(found.tags):
+        delete_image(job.aws, found or image)
+
+
+def _quietly(job: Job, first: Exception | None, clean: Callable[[], None]) -> None:
+    """Clean up; if that fails too, say so beside the first failure, not instead of it."""
+    try:
+        clean()
+    except Exception as second:
+        job.say(f"could not clean up: {second}")
+        if isinstance(first, BakeError):
+            first.details += f"\nAnd then the clean-up failed: {second}"
+        elif first is not None:
+            first.add_note(f"And then the clean-up failed: {second}")
+
+
+def _keep(job: Job, machine: Machine, error: BakeError) -> None:
+    def prolong() -> None:
+        run_step(job.aws, machine.id, "keep", key="keep", timeout_s=KEPT_HOURS * 3600)
+
+    _quietly(job, error, prolong)
+    region = job.site.region
+    error.resolution += (
+        f"\nThe machine {machine} is kept for {KEPT_HOURS} h, its logs are in /run/baked-ami/log. "
+        f"To get in: aws ssm start-session --region {region} --target {machine.id}. "
+        f"To end it: aws ec2 terminate-instances --region {region} --instance-ids {machine.id}. "
+        f"The next `pulumi up` continues on it."
+    )
+
+
+def delete_ami(
+    image_id: str,
+    *,
+    lineage: Lineage,
+    nonce: str,
+    aws: Aws,
+    report: Callable[[str], None],
+    snapshot_ids: tuple[str, ...] = (),
+) -> Literal["deleted", "shared", "stale"]:
+    """Let go of an AMI; deregister it and delete its snapshots when nobody else owns it.
+
+    `nonce` is what `bake` gave. `stale`: a later bake owns it now, nothing was changed. `shared`:
+    other stacks own it, only this ownership went. Raises `BakeError` while something uses it.
+    May be repeated; an AMI that is gone counts as deleted, its `snapshot_ids` go too.
+    """
+    image = get_state(aws, image_id)
+    if image is None:
+        delete_image(aws, Image(image_id, "", "gone", snapshot_ids))
+        return "deleted"
+    key = tags.get_owner_key(lineage)
+    owners = tags.find_owners(image.tags)
+    if owners.get(key, nonce) != nonce:
+        report(f"{image_id} belongs to a later bake: left alone")
+        return "stale"
+    if set(owners) - {key}:
+        remove_tag(aws, image_id, key)
+        report(f"{image_id} stays for its other owners")
+        return "shared"
+    users = find_users(aws, image_id)
+    if users:
+        raise BakeError(
+            f"the AMI {image_id} is still in use",
+            "\n".join(users),
+            "Let those go first (end the machines, point the environments at another AMI), then "
+            "run this again.",
+        )
+    report(f"deregistering {image_id} and deleting {len(image.snapshot_ids)} snapshots")
+    delete_image(aws, image)
+    return "deleted"

@@ -1,0 +1,189 @@
+"""Runs scripts on a machine through SSM Run Command, once each, whatever answers are lost."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ami_provider import waiting
+from ami_provider.aws import Aws
+from ami_provider.errors import bake_error, get_code, is_aws_error, is_transient
+from ami_provider.instance_state import is_running
+
+STATE = "/run/baked-ami"
+"""Where a machine keeps everything of a bake: memory, so nothing of it is in the AMI."""
+
+CHUNK = 40_000
+"""Characters of one command. SSM refuses a document with its parameters beyond 64 KiB."""
+
+OUTPUT = 20_000
+"""Characters read at a time. SSM gives the first 24,000 of a command's output."""
+
+RESULT = re.compile(r"^baked-ami-result: (.*)$", re.MULTILINE)
+ENDED = ("Success", "Failed", "TimedOut", "Cancelled")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of one command: SSM's status, exit code (-1 for none) and the output's start."""
+
+    status: str
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class StepReply:
+    """What came of a step. `result` is empty where the machine told nothing."""
+
+    reply: Reply
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.reply.status == "Success"
+
+
+def run_command(aws: Aws, machine_id: str, script: str, *, timeout_s: float, why: str) -> Reply:
+    """Run a script as root on the machine and wait for its end; `timeout_s` is its own limit.
+
+    An answer that gets lost can run the script twice at once: it must bear that.
+    Raises `MachineLostError`, and `BakeError` when SSM itself refuses.
+    """
+    command_id = waiting.wait_until(
+        partial(_send, aws, machine_id, script, timeout_s, why), timeout_s=120, first_s=0.5
+    )
+    looks = 0
+
+    def look() -> Reply | None:
+        nonlocal looks
+        looks += 1
+        found = _find_reply(aws, machine_id, command_id)
+        if found is None and looks % 10 == 0:
+            is_running(aws, machine_id)
+        return found
+
+    try:
+        # Delivery can take a minute or two before the script's own limit starts to count.
+        reply = waiting.wait_until(look, timeout_s=timeout_s + 180)
+    except waiting.WaitTimeoutError:
+        is_running(aws, machine_id)
+        return Reply("TimedOut", -1, f"no answer within {timeout_s:.0f} s")
+    if reply.status != "Success":
+        is_running(aws, machine_id)
+    return reply
+
+
+def _send(aws: Aws, machine_id: str, script: str, timeout_s: float, why: str) -> str | None:
+    try:
+        sent = aws.ssm.send_command(
+            InstanceIds=[machine_id],
+            DocumentName="AWS-RunShellScript",
+            Comment=why[:100],
+            TimeoutSeconds=120,
+            Parameters={
+                "commands": script.splitlines(),
+                "executionTimeout": [str(max(int(timeout_s), 1))],
+            },
+        )
+        return str(sent["Command"].get("CommandId", ""))
+    except Exception as error:
+        if not is_aws_error(error):
+            raise
+        if get_code(error) == "InvalidInstanceId":
+            is_running(aws, machine_id)
+            return None  # Not known to SSM yet, or for a moment.
+        raise bake_error(
+            error, f"could not run {why!r} on {machine_id}", "ssm:SendCommand"
+        ) from error
+
+
+def _find_reply(aws: Aws, machine_id: str, command_id: str) -> Reply | None:
+    try:
+        found = aws.ssm.get_command_invocation(CommandId=command_id, InstanceId=machine_id)
+    except Exception as error:
+        if get_code(error) == "InvocationDoesNotExist" or is_transient(error):
+            return None
+        if not is_aws_error(error):
+            raise
+        brief = f"could not read the answer of {machine_id}"
+        raise bake_error(error, brief, "ssm:GetCommandInvocation") from error
+    if found["Status"] not in ENDED:
+        return None
+    output = found.get("StandardOutputContent", "")
+    errors = found.get("StandardErrorContent", "")
+    text = f"{output}\n{errors}" if errors.strip() else output
+    return Reply(found["Status"], int(found.get("ResponseCode", -1)), text)
+
+
+def deliver(aws: Aws, machine_id: str, files: Mapping[str, bytes]) -> None:
+    """Put files below `STATE` on the machine, each whole or not at all; none is on its disk."""
+    script = [f"put() {{ base64 -d >{STATE}/$1.new; mv -f {STATE}/$1.new {STATE}/$1; }}"]
+    for name, content in sorted(files.items()):
+        script += [f"put {shlex.quote(name)} <<'.'", base64.encodebytes(content).decode() + "."]
+    packed = gzip.compress("\n".join([*script, ""]).encode(), mtime=0)
+    text = base64.b64encode(packed).decode()
+    digest = hashlib.sha256(packed).hexdigest()[:16]
+    folder = f"{STATE}/delivery"
+    head = f"set -eu; umask 077; mkdir -p {folder} {STATE}/steps"
+    chunks = [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
+    for number, chunk in enumerate(chunks):
+        lines = [head, f"cat >{folder}/{digest}.{number:04} <<'.'", chunk, "."]
+        if number == len(chunks) - 1:
+            parts = f"{folder}/{digest}.????"
+            lines += [
+                f"cat {parts} | base64 -di | gzip -dc >{folder}/{digest}.sh",
+                f"bash -eu {folder}/{digest}.sh",
+                f"rm -f {parts} {folder}/{digest}.sh",
+            ]
+        why = f"deliver the steps ({number + 1} of {len(chunks)})"
+        reply = run_command(aws, machine_id, "\n".join(lines), timeout_s=120, why=why)
+        if reply.status != "Success":
+            raise RuntimeError(f"{why}: {reply.status}: {reply.output[-400:]}")
+
+
+def run_step(
+    aws: Aws, machine_id: str, step: str, *, key: str, timeout_s: float, debug: bool = False
+) -> StepReply:
+    """Run a delivered step; one that ended well for this `key` before is not run again."""
+    token = secrets.token_hex(8)
+    trace = "BAKED_AMI_DEBUG=yes " if debug else ""
+    line = f"{trace}bash {STATE}/steps/run.sh {shlex.quote(step)} {key} {token} {int(timeout_s)}"
+    reply = run_command(aws, machine_id, line, timeout_s=timeout_s + 60, why=f"step {step}")
+    told = RESULT.findall(reply.output)
+    if not told:
+        return StepReply(reply)
+    if told[-1] == "too long":
+        told = [read_file(aws, machine_id, f"{STATE}/results/{step}.json")]
+    try:
+        return StepReply(reply, dict(json.loads(told[-1] or "{}")))
+    except ValueError:
+        return StepReply(reply)
+
+
+def read_file(aws: Aws, machine_id: str, path: str, *, last_bytes: int = 4_000_000) -> str:
+    """The text of a file on the machine (its last `last_bytes`); empty if it is not there."""
+    text = ""
+    while True:
+        script = (
+            f"tail -c {last_bytes} {shlex.quote(path)} 2>/dev/null | gzip -cn | base64 -w 0 "
+            f"| tail -c +{len(text) + 1} | head -c {OUTPUT}"
+        )
+        reply = run_command(aws, machine_id, script, timeout_s=60, why=f"read {path}"[:100])
+        part = reply.output.strip()
+        text += part
+        if reply.status != "Success" or len(part) < OUTPUT:
+            break
+    try:
+        return gzip.decompress(base64.b64decode(text)).decode(errors="replace")
+    except (ValueError, EOFError, OSError):
+        return ""

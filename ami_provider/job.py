@@ -1,0 +1,43 @@
+"""One bake as everything below it sees it: what is baked, where, for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ami_provider import tags
+from ami_provider.aws import Aws
+from ami_provider.resolved import ResolvedRecipe
+from ami_provider.site import BuildSite, Lineage
+from ami_provider.stages import Stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a bake is made of. `user_tags` go onto everything it makes, beside its own."""
+
+    recipe: ResolvedRecipe
+    site: BuildSite
+    lineage: Lineage
+    fingerprint: str
+    aws: Aws
+    stages: Stages
+    user_tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ami_name(self) -> str:
+        return tags.get_ami_name(self.lineage.name, self.fingerprint)
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        return self.stages.report
+
+    def get_tags(self, role: tags.Role) -> dict[str, str]:
+        """The tags of one thing this bake makes."""
+        return {
+            **self.user_tags,
+            "Name": self.ami_name if role == "image" else f"{self.ami_name} {role}",
+            tags.FINGERPRINT: self.fingerprint,
+            tags.LINEAGE: tags.get_path(self.lineage),
+            tags.ROLE: role,
+        }

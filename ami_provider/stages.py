@@ -1,0 +1,64 @@
+"""Tells the stages of a bake as they pass: step k of n, what, time so far and expected."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+TICK_S = 2.0
+
+
+class Stages:
+    """The course of one bake. `report` takes one line of text and may be called from any thread.
+
+    `timings` holds the seconds of every finished stage, in their order.
+    """
+
+    def __init__(self, report: Callable[[str], None], total: int) -> None:
+        self.report = report
+        self.total = total
+        self.timings: dict[str, float] = {}
+        self._number = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stage(self, what: str, *, expected_s: float | None = None) -> Iterator[None]:
+        """One stage, told when it starts and every other second until it ends."""
+        with self._lock:
+            self._number += 1
+            head = f"step {self._number} of {max(self.total, self._number)}: {what}"
+        start = time.monotonic()
+        ended = threading.Event()
+        self.report(head + _clock(None, expected_s))
+
+        def tick() -> None:
+            while not ended.wait(TICK_S):
+                self.report(head + _clock(time.monotonic() - start, expected_s))
+
+        ticker = threading.Thread(target=tick, daemon=True, name=f"stage {what}")
+        ticker.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            ticker.join()
+            with self._lock:
+                took = time.monotonic() - start
+                self.timings[what] = round(self.timings.get(what, 0.0) + took, 3)
+
+
+def _clock(elapsed_s: float | None, expected_s: float | None) -> str:
+    text = "" if elapsed_s is None else f" · {format_seconds(elapsed_s)}"
+    return text if expected_s is None else f"{text} · expected {format_seconds(expected_s)}"
+
+
+def format_seconds(seconds: float) -> str:
+    """`8 s`, `4 min 10 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

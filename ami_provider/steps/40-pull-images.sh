@@ -1,0 +1,67 @@
+#!/bin/bash
+# Pull every image by its digest and tag it. images.tsv: "repository@digest <tab> repository:tag or -" a line.
+. "$(dirname "$0")/lib.sh"
+
+export DOCKER_CONFIG="$state/docker"
+log="$state/pull.log"
+
+classify() {
+    local uri="$1" message="$2"
+    case "$message" in
+        *"no space left on device"*)
+            fail disk-full "pulling $uri: $(free_bytes "$root/var/lib/docker") bytes are free" ;;
+        *"manifest unknown"* | *"not found"* | *"does not exist"*)
+            fail digest-gone "$uri: ${message: -400}" ;;
+        *"authorization token has expired"* | *"token has expired"*)
+            fail token-expired "$uri: ${message: -400}" ;;
+        *denied* | *"no basic auth credentials"* | *unauthorized* | *"403 Forbidden"*)
+            fail ecr-denied "$uri: ${message: -400}" ;;
+        *"no such host"* | *"connection refused"* | *timeout* | *"deadline exceeded"* | *EOF* | *reset*)
+            fail registry-unreachable "$uri: ${message: -400}" ;;
+        *"Cannot connect to the Docker daemon"*)
+            fail docker-down "${message: -400}" ;;
+    esac
+    fail pull "$uri: ${message: -400}"
+}
+
+pull() {
+    local uri="$1" attempt
+    if docker image inspect "$uri" >/dev/null 2>&1; then
+        say "$uri is here already"
+        return 0
+    fi
+    for attempt in 1 2 3 4; do
+        if docker pull --quiet "$uri" >"$log" 2>&1; then
+            say "pulled $uri"
+            return 0
+        fi
+        say "docker pull $uri failed (attempt $attempt of 4): $(tail -c 400 "$log")"
+        case "$(<"$log")" in
+            *"no space left"* | *"manifest unknown"* | *denied* | *"not found"* | *"no basic auth"*) break ;;
+            *expired*) # twelve hours are long, but a resumed bake can be longer
+                DOCKER_CONFIG="$DOCKER_CONFIG" bash "$(dirname "$0")/30-registry-login.sh" || true ;;
+        esac
+        sleep $((attempt * attempt))
+    done
+    classify "$uri" "$(<"$log")"
+}
+
+systemctl start docker.service >/dev/null 2>&1 || true
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    docker version >/dev/null 2>&1 && break
+    [[ "$attempt" != 10 ]] || fail docker-down "$(docker version 2>&1 | tail -n 2)"
+    sleep 1
+done
+
+report=""
+while IFS=$'\t' read -r uri tag; do
+    [[ -n "$uri" ]] || continue
+    pull "$uri"
+    if [[ "$tag" != - ]]; then
+        docker tag "$uri" "$tag"
+    fi
+    size="$(docker image inspect --format '{{.Size}}' "$uri")"
+    report="$report${report:+,}$(json_string "$uri"):$size"
+done <"$state/images.tsv"
+rm -f "$log"
+result "{\"image_bytes\":{$report}}"

@@ -1,0 +1,66 @@
+#!/bin/bash
+# Write down in /etc/baked-ami what this AMI holds: manifest.json for readers, models.sha256 and
+# layers.sha256 for the check of the booted AMI. The same content gives the same files.
+. "$(dirname "$0")/lib.sh"
+
+folder="$root/etc/baked-ami"
+mkdir -p "$folder"
+
+version_of() { "$@" 2>/dev/null | head -n 1 || true; }
+
+models=""
+: >"$state/models.sha256"
+if [[ -s "$state/models.tsv" ]]; then
+    while IFS=$'\t' read -r _ _ destination _; do
+        sha256="$(sha256sum <"$root$destination" | cut -d ' ' -f 1)"
+        printf '%s  %s\n' "$sha256" "$destination" >>"$state/models.sha256"
+        models="$models${models:+,}$(json_string "$destination"):\"$sha256\""
+    done <"$state/models.tsv"
+fi
+write_if_changed "$folder/models.sha256" <"$state/models.sha256"
+
+images=""
+if [[ -s "$state/images.tsv" ]]; then
+    while IFS=$'\t' read -r uri tag; do
+        [[ "$tag" != - ]] || tag=""
+        id="$(docker image inspect --format '{{.Id}}' "$uri")"
+        images="$images${images:+,}{\"uri\":$(json_string "$uri"),\"tag\":$(json_string "$tag"),\"id\":\"$id\"}"
+    done <"$state/images.tsv"
+fi
+
+packages="[]"
+if has rpm; then
+    packages="[$(rpm -qa --qf '"%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}"\n' | LC_ALL=C sort | paste -sd , -)]"
+elif has dpkg-query; then
+    packages="[$(dpkg-query -W -f '"${Package}-${Version}.${Architecture}"\n' | LC_ALL=C sort | paste -sd , -)]"
+fi
+driver=""
+if has nvidia-smi; then
+    driver="$(version_of nvidia-smi --query-gpu=driver_version --format=csv,noheader)"
+elif has modinfo; then
+    driver="$(version_of modinfo -F version nvidia)"
+fi
+agent=""
+if has rpm; then agent="$(rpm -q --qf '%{VERSION}' ecs-init 2>/dev/null)" || agent=""; fi
+
+write_if_changed "$folder/manifest.json" <<JSON
+{
+  "fingerprint": $(json_string "${FINGERPRINT:-}"),
+  "recipe": $(cat "$state/recipe.json" 2>/dev/null || echo '{}'),
+  "images": [$images],
+  "models": {$models},
+  "versions": {
+    "kernel": $(json_string "$(uname -r)"),
+    "nvidia_driver": $(json_string "$driver"),
+    "docker": $(json_string "$(docker version --format '{{.Server.Version}}' 2>/dev/null || true)"),
+    "ecs_agent": $(json_string "$agent")
+  },
+  "packages": $packages
+}
+JSON
+
+layers_digest | write_if_changed "$folder/layers.sha256"
+say "wrote $folder/manifest.json"
+result "{\"models\":{$models},\"layers\":$(json_string "$(cat "$folder/layers.sha256")"),\"docker\":$(
+    json_string "$(docker version --format '{{.Server.Version}}' 2>/dev/null || true)"),\"nvidia_driver\":$(
+    json_string "$driver"),\"ecs_agent\":$(json_string "$agent")}"

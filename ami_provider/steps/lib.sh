@@ -1,0 +1,134 @@
+# shellcheck shell=bash
+# What every step shares: where its parameters are, how it says what happened, and AWS without a CLI.
+#
+# A step is run as `bash NN-name.sh` beside this file. Its parameters are files in $BAKED_AMI_STATE
+# (memory, never on the disk that becomes the AMI). BAKED_AMI_ROOT puts every path it changes under
+# another root folder, for a dry run by hand.
+
+set -euo pipefail
+umask 022
+
+state="${BAKED_AMI_STATE:-/run/baked-ami}"
+root="${BAKED_AMI_ROOT:-}"
+imds="${BAKED_AMI_IMDS:-http://169.254.169.254}"
+
+if [[ -r "$state/parameters" ]]; then
+    # shellcheck source=/dev/null
+    . "$state/parameters"
+fi
+
+say() { printf '%s\n' "$*"; }
+
+# fail KIND MESSAGE: end the step with a failure that the other side knows by its kind.
+fail() {
+    local kind="$1"
+    shift
+    printf 'baked-ami-failure: %s: %s\n' "$kind" "$*"
+    exit 70
+}
+
+# result JSON: what the step wants to tell; kept in memory and read from there.
+result() {
+    mkdir -p "$state/results"
+    printf '%s\n' "$1" >"$state/results/$(basename "$0" .sh).json"
+}
+
+json_string() {
+    local text="$1"
+    text="${text//\\/\\\\}"
+    text="${text//\"/\\\"}"
+    text="${text//$'\t'/\\t}"
+    text="${text//$'\n'/\\n}"
+    text="${text//$'\r'/\\r}"
+    printf '"%s"' "$text"
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+unit_exists() { systemctl cat "$1" >/dev/null 2>&1; }
+
+# write_if_changed FILE: standard input to FILE, which is left alone when it says the same already.
+write_if_changed() {
+    local target="$1" mode="${2:-0644}" text
+    text="$(cat && printf .)"
+    text="${text%.}"
+    if [[ -f "$target" ]] && printf '%s' "$text" | cmp -s - "$target"; then
+        return 0
+    fi
+    mkdir -p "$(dirname "$target")"
+    printf '%s' "$text" >"$target.baked-ami-new"
+    chmod "$mode" "$target.baked-ami-new"
+    mv -f "$target.baked-ami-new" "$target"
+}
+
+free_bytes() {
+    local folder="$1"
+    while [[ ! -d "$folder" ]]; do folder="$(dirname "$folder")"; done
+    df -B1 --output=avail "$folder" | tail -n 1 | tr -d ' '
+}
+
+# json_field NAME: the value of a string field in the JSON on standard input.
+json_field() {
+    grep -o "\"$1\" *: *\"[^\"]*\"" | head -n 1 | sed 's/^"[^"]*" *: *"//; s/"$//'
+}
+
+# read_role_credentials: sets access_key, secret_key and session_token from the metadata service.
+# Never traced, never printed, never on a command line.
+read_role_credentials() {
+    { set +x; } 2>/dev/null
+    local token role answer
+    token="$(curl -sS -f --noproxy '*' --connect-timeout 5 --retry 3 -X PUT \
+        -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$imds/latest/api/token")" ||
+        fail metadata "the metadata service at $imds gives no token"
+    role="$(imds_get "$token" latest/meta-data/iam/security-credentials/ | head -n 1)" || role=""
+    [[ -n "$role" ]] ||
+        fail no-role "this machine has no instance profile, so it can sign no request to AWS"
+    answer="$(imds_get "$token" "latest/meta-data/iam/security-credentials/$role")" ||
+        fail no-role "the metadata service gives no credentials for the role $role"
+    access_key="$(json_field AccessKeyId <<<"$answer")"
+    secret_key="$(json_field SecretAccessKey <<<"$answer")"
+    session_token="$(json_field Token <<<"$answer")"
+    [[ -n "$access_key" && -n "$secret_key" ]] ||
+        fail no-role "the credentials of the role $role are not complete"
+}
+
+imds_get() {
+    printf 'header = "X-aws-ec2-metadata-token: %s"\n' "$1" |
+        curl -sS -f --noproxy '*' --connect-timeout 5 --retry 3 --config - "$imds/$2"
+}
+
+# signed_curl SERVICE REGION ARGUMENT...: curl with the role's signature; needs read_role_credentials.
+signed_curl() {
+    local service="$1" region="$2"
+    shift 2
+    {
+        printf 'user = "%s:%s"\n' "$access_key" "$secret_key"
+        printf 'aws-sigv4 = "aws:amz:%s:%s"\n' "$region" "$service"
+        if [[ -n "$session_token" ]]; then
+            printf 'header = "X-Amz-Security-Token: %s"\n' "$session_token"
+        fi
+    } | curl --config - "$@"
+}
+
+# layers_digest: one SHA-256 over every file of every image layer on this disk (names and bytes).
+# Reads it all, several files at a time: that an image is *listed* says nothing about its bytes.
+layers_digest() {
+    local folder="$root/var/lib/docker/overlay2" containerd="$root/var/lib/containerd"
+    {
+        if [[ -d "$folder" ]]; then
+            # A layer's files are in diff/. Folders of containers (a parent with -init) are not content.
+            find "$folder" -mindepth 2 -maxdepth 2 -type d -name diff -print |
+                while IFS= read -r diff; do
+                    layer="$(basename "$(dirname "$diff")")"
+                    if [[ "$layer" != *-init && ! -d "$folder/$layer-init" ]]; then
+                        printf '%s\0' "$diff"
+                    fi
+                done
+        fi
+        for folder in "$containerd"/io.containerd.snapshotter.v1.overlayfs/snapshots \
+            "$containerd"/io.containerd.content.v1.content/blobs; do
+            if [[ -d "$folder" ]]; then printf '%s\0' "$folder"; fi
+        done
+    } | LC_ALL=C sort -z | xargs -0 -r -I '{}' find '{}' -type f -print0 |
+        xargs -0 -r -P 16 -n 64 sha256sum --binary | LC_ALL=C sort | sha256sum | cut -d ' ' -f 1
+}

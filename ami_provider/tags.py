@@ -1,0 +1,69 @@
+"""The names and tags under which a bake keeps its progress in AWS. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import TagTypeDef
+
+Role = Literal["builder", "verifier", "image"]
+
+PREFIX = "baked-ami:"
+FINGERPRINT = PREFIX + "fingerprint"
+LINEAGE = PREFIX + "lineage"
+ROLE = PREFIX + "role"
+ATTEMPT = PREFIX + "attempt"
+STEP = PREFIX + "step"
+VERIFIED = PREFIX + "verified"
+OWNER = PREFIX + "owner/"
+
+VERIFIED_YES = "yes"
+VERIFIED_OFF = "off"
+"""Values of `VERIFIED`: checked on a machine booted from it; given out unchecked, as was asked."""
+
+
+class Line(Protocol):
+    """What this module needs of a lineage."""
+
+    @property
+    def project(self) -> str: ...
+    @property
+    def stack(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def urn(self) -> str: ...
+
+
+def get_ami_name(lineage_name: str, fingerprint: str) -> str:
+    """The AMI's name. EC2 keeps names unique in an account and region: it decides who bakes."""
+    return f"baked-ami-{lineage_name}-{fingerprint[:16]}"
+
+
+def get_path(lineage: Line) -> str:
+    """`project/stack/name`, cut to the 256 characters a tag's value may have."""
+    return f"{lineage.project}/{lineage.stack}/{lineage.name}"[-256:]
+
+
+def get_owner_key(lineage: Line) -> str:
+    """The tag by which one resource of one stack owns an AMI; its value is that create's nonce."""
+    who = lineage.urn or get_path(lineage)
+    return OWNER + hashlib.sha256(who.encode()).hexdigest()[:16]
+
+
+def find_owners(tags: Mapping[str, str]) -> dict[str, str]:
+    """Owner tag -> nonce, of everyone who owns the AMI with these tags."""
+    return {key: value for key, value in tags.items() if key.startswith(OWNER)}
+
+
+def to_mapping(tags: Iterable[TagTypeDef] | None) -> dict[str, str]:
+    """EC2's list of keys and values as a mapping."""
+    return {tag.get("Key", ""): tag.get("Value", "") for tag in tags or ()}
+
+
+def to_list(tags: Mapping[str, str]) -> list[TagTypeDef]:
+    """A mapping as EC2's list of keys and values, in a fixed order (a ClientToken covers it)."""
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
