@@ -59,7 +59,7 @@ def main() -> None:
 
 def way_out(settings: Settings, tags: dict[str, str]) -> pulumi.Output[str]:
     """A security group that lets HTTPS out and nothing in, for stacks that bring none."""
-    group = ec2.SecurityGroup(
+    group: pulumi.CustomResource = ec2.SecurityGroup(
         "https-out",
         description="HTTPS out, nothing in: the AMI's builder and the Batch machines",
         vpc_id=settings.vpc_id,
