@@ -118,7 +118,7 @@ class SystemUpdate(Frozen):
     """
 
     enabled: bool = True
-    hold: tuple[str, ...] = ("kernel*", "nvidia*", "libnvidia*", "cuda*")
+    hold: tuple[str, ...] = ("cuda*", "kernel*", "libnvidia*", "nvidia*")
 
     @field_validator("hold")
     @classmethod

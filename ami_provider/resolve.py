@@ -14,7 +14,7 @@ from ami_provider.lookups.asking import Question, ask_all
 from ami_provider.lookups.base import get_base, get_newest_id
 from ami_provider.lookups.existing import find_twin_base
 from ami_provider.lookups.images import get_image
-from ami_provider.lookups.models import find_http_fault, find_questions
+from ami_provider.lookups.models import check_http, find_questions
 from ami_provider.lookups.site import find_machine_faults, find_site_faults
 from ami_provider.recipe import BaseUpdate, ImageRecipe
 from ami_provider.resolved import ResolvedBase, ResolvedImage, ResolvedModel, ResolvedRecipe
@@ -163,13 +163,12 @@ def find_bake_faults(
     unknown: frozenset[str] = frozenset(),
 ) -> list[Fault]:
     """What a bake would fail on, beyond the recipe: asked only where one is coming."""
-    urls: list[Question[Fault | None]] = [
-        partial(find_http_fault, model, f"recipe.models[{i}]")
+    urls = [
+        partial(check_http, model, f"recipe.models[{i}]")
         for i, model in enumerate(recipe.models)
         if model.is_http and not _in(unknown, f"recipe.models[{i}]")
     ]
-    missing, _ = ask_all(urls)
-    faults = [fault for fault in missing if fault]
+    _, faults = ask_all(urls)
     faults += find_site_faults(site, aws, unknown=unknown)
     if resolved:
         faults += find_machine_faults(site, resolved.base.family)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from ami_provider.contents import Frozen
-from ami_provider.faults import refuse
+from ami_provider.faults import Path, refuse
 from ami_provider.recipe import BaseUpdate, Family
 
 Minutes = Annotated[int, Field(ge=1, le=1440)]
@@ -93,16 +93,18 @@ class BuildSite(Frozen):
     @field_validator("instance_profile")
     @classmethod
     def _is_profile(cls, value: str) -> str:
-        if not re.fullmatch(r"(arn:aws[\w-]*:iam::\d{12}:instance-profile/)?[\w+=,.@/-]+", value):
-            raise ValueError(f"{value!r} is not an instance profile's name or ARN.")
         if re.match(r"arn:aws[\w-]*:iam::\d{12}:role/", value):
             raise ValueError(f"{value!r} is a role. Give the instance profile that holds it.")
+        if not re.fullmatch(r"(arn:aws[\w-]*:iam::\d{12}:instance-profile/)?[\w+=,.@/-]+", value):
+            raise ValueError(f"{value!r} is not an instance profile's name or ARN.")
         return value
 
     @field_validator("tags")
     @classmethod
     def _are_tags(cls, value: dict[str, str]) -> dict[str, str]:
-        found = [((key,), why) for key, text in value.items() for why in _tag_faults(key, text)]
+        found: list[tuple[Path, str]] = [
+            ((key,), why) for key, text in value.items() for why in _tag_faults(key, text)
+        ]
         if len(value) > MAX_TAGS:
             found.append(((), f"has {len(value)} tags; at most {MAX_TAGS}, since EC2 takes 50."))
         if found:

@@ -159,10 +159,11 @@ def _read_checksum(model: Model, path: str) -> str:
     raise FaultsError([Fault(at, reason)])
 
 
-def find_http_fault(model: Model, path: str) -> Fault | None:
-    """A fault where the server says for certain that the file is not there (404, 410).
+def check_http(model: Model, path: str) -> None:
+    """Raises `FaultsError` where the server says for certain that there is no such file.
 
-    Anything else (no HEAD, no network from here) says nothing about what the builder will see.
+    That is 404 or 410; anything else (no HEAD, no network from here) says nothing about what the
+    builder will see.
     """
     import urllib3
 
@@ -170,8 +171,7 @@ def find_http_fault(model: Model, path: str) -> Fault | None:
         with urllib3.PoolManager(retries=1, timeout=10.0) as pool:
             status = pool.request("HEAD", model.source, redirect=True).status
     except urllib3.exceptions.HTTPError:
-        return None
-    if status not in (404, 410):
-        return None
-    return Fault(f"{path}.source", f"{model.source} answers {status}: there is no such file. "
-                 f"Correct the URL.")  # fmt: skip
+        return
+    if status in (404, 410):
+        reason = f"{model.source} answers {status}: there is no such file. Correct the URL."
+        raise FaultsError([Fault(f"{path}.source", reason)])
