@@ -135,7 +135,7 @@ class Cloud:
             for hook in lifecycle.AT_STOP:
                 stack.callback(hook, self)
 
-    def background(self, name: str, job: Callable[[], None]) -> None:
+    def background(self, name: str, job: Callable[[], None]) -> threading.Thread:
         """Run the job in a thread that the cloud waits for at its end; what it raises is said."""
 
         def run() -> None:
@@ -150,6 +150,7 @@ class Cloud:
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.add(thread)
         thread.start()
+        return thread
 
     def _join_background(self) -> None:
         for thread in list(self._threads):
@@ -174,7 +175,7 @@ class Cloud:
     def _save(self) -> None:
         if self._temporary:
             return
-        with self._save_lock, self.moto.lock, self.store.lock:
+        with self._save_lock, self.store.lock, self.moto.lock:
             if isinstance(self.disks, RecordedDisks):
                 self.store.table("recorded disks").update(now=self.disks.dump())
             self.folder.save({"store": self.store.tables, "moto": self.moto.dump()})

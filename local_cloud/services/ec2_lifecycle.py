@@ -1,0 +1,215 @@
+"""What happens to machines over time: boot, stop, terminate, power-off from inside, a restart of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local_cloud.cloud import Cloud
+from local_cloud.lifecycle import at_start, at_stop
+from local_cloud.machines.contract import MachineError, MachineSpec
+from local_cloud.services.ec2_metadata import metadata_of
+from local_cloud.services.ec2_model import (
+    SETTLE_S,
+    Instance,
+    instance_lock,
+    instances,
+    now,
+    spot_requests,
+    volumes,
+)
+from local_cloud.services.ec2_network import release_interface
+from local_cloud.services.ec2_volumes import drop_volume, make_disk
+
+#: How long a machine gets to power off in order before it is cut off.
+POWER_OFF_S = 30.0
+USER = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
+INSIDE = (
+    "Client.InstanceInitiatedShutdown",
+    "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
+)
+
+
+@at_start
+def take_over_machines(cloud: Cloud) -> None:
+    """Serve metadata and power-offs, and bring back what ran when an earlier cloud ended.
+
+    Machines that ran are booted again, as after a failure of their host; a one-time spot machine
+    does not outlive its host and is terminated.
+    """
+    cloud.machines.metadata = lambda instance_id: metadata_of(cloud, instance_id)
+    cloud.machines.on_power_off = lambda instance_id: powered_off(cloud, instance_id)
+    for instance in list(instances(cloud).values()):
+        if instance.state in ("shutting-down", "stopping"):
+            ending = "terminated" if instance.state == "shutting-down" else "stopped"
+            _settle(cloud, instance, ending)
+        elif instance.state in ("pending", "running"):
+            if instance.spot == "one-time":
+                _say_why(instance, ("Server.SpotInstanceTermination",) * 2)
+                _settle(cloud, instance, "terminated")
+            else:
+                instance.set_state("pending")
+                _start(cloud, instance)
+
+
+@at_stop
+def shut_down_machines(cloud: Cloud) -> None:
+    """Power off every machine in order; they stay `running` in the saved state."""
+    cloud.machines.on_power_off = None
+    jobs = [
+        _job(cloud, one, lambda one=one: cloud.machines.shut_down(one.id, timeout_s=10.0))
+        for one in instances(cloud).values()
+        if one.state in ("pending", "running")
+    ]
+    for job in jobs:
+        job.join()
+
+
+def _job(cloud: Cloud, instance: Instance, work: Callable[[], None]) -> Any:
+    def locked() -> None:
+        with instance_lock(instance.id):
+            work()
+
+    return cloud.background(f"machine {instance.id}", locked)
+
+
+def wait_until_settled(jobs: list[Any]) -> None:
+    """Give the work a moment, so that whoever looks next mostly sees its end."""
+    until = time.monotonic() + SETTLE_S
+    for job in jobs:
+        job.join(timeout=max(0.0, until - time.monotonic()))
+
+
+def boot_all(cloud: Cloud, made: list[Instance]) -> None:
+    """Boot machines in the background."""
+    wait_until_settled([_start(cloud, one) for one in made])
+
+
+def _start(cloud: Cloud, instance: Instance) -> Any:
+    return _job(cloud, instance, lambda: _boot(cloud, instance))
+
+
+def _boot(cloud: Cloud, instance: Instance) -> None:
+    if instance.state != "pending" or cloud.stopping.is_set():
+        return
+    try:
+        for mapping in instance.view["BlockDeviceMappings"]:
+            volume = volumes(cloud)[mapping["Ebs"]["VolumeId"]]
+            with contextlib.suppress(KeyError):
+                cloud.disks.usage(volume.id)
+                continue
+            make_disk(cloud, volume)
+        cloud.machines.boot(
+            MachineSpec(
+                instance_id=instance.id,
+                instance_type=instance.view["InstanceType"],
+                gpus=instance.gpus,
+                region=instance.region,
+                account_id=instance.account,
+                private_ip=instance.view["PrivateIpAddress"],
+                hostname=instance.view["PrivateDnsName"],
+                root_volume_id=instance.root_volume_id,
+            )
+        )
+    except (MachineError, OSError, KeyError) as error:
+        cloud.say(f"machine {instance.id} did not start: {error}")
+        _say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
+        _end(cloud, instance)
+        return
+    with cloud.store.lock:
+        if instance.state == "pending":
+            instance.set_state("running")
+
+
+def stop(cloud: Cloud, instance: Instance, *, force: bool, why: tuple[str, str] = USER) -> Any:
+    """Go through `stopping` to `stopped`."""
+    instance.set_state("stopping")
+    _say_why(instance, why)
+
+    def work() -> None:
+        cloud.machines.shut_down(instance.id, force=force, timeout_s=POWER_OFF_S)
+        _settle(cloud, instance, "stopped")
+
+    return _job(cloud, instance, work)
+
+
+def start(cloud: Cloud, instance: Instance) -> Any:
+    """Go through `pending` to `running` again."""
+    instance.set_state("pending")
+    instance.view.pop("StateReason", None)
+    instance.view["StateTransitionReason"] = ""
+    instance.view["LaunchTime"] = now()
+    return _start(cloud, instance)
+
+
+def reboot(cloud: Cloud, instance: Instance) -> Any:
+    return _job(cloud, instance, lambda: cloud.machines.reboot(instance.id))
+
+
+def terminate(cloud: Cloud, instance: Instance, *, why: tuple[str, str] = USER) -> Any:
+    """Go through `shutting-down` to `terminated`; nothing of it stays but its record."""
+    instance.set_state("shutting-down")
+    _say_why(instance, why)
+
+    def work() -> None:
+        cloud.machines.shut_down(instance.id, timeout_s=POWER_OFF_S)
+        _settle(cloud, instance, "terminated")
+
+    return _job(cloud, instance, work)
+
+
+def _end(cloud: Cloud, instance: Instance) -> None:
+    """Terminate at once a machine that is not up."""
+    _settle(cloud, instance, "terminated")
+
+
+def powered_off(cloud: Cloud, instance_id: str) -> None:
+    """The machine powered itself off or died: its shutdown behaviour decides what follows."""
+    instance = instances(cloud).get(instance_id)
+    if instance is None or instance.state not in ("pending", "running"):
+        return
+    dies = instance.shutdown_behavior == "terminate" or instance.spot == "one-time"
+    with instance_lock(instance_id):
+        _say_why(instance, INSIDE)
+        _settle(cloud, instance, "terminated" if dies else "stopped")
+    cloud.changed()
+
+
+def _say_why(instance: Instance, why: tuple[str, str]) -> None:
+    instance.view["StateReason"] = {"Code": why[0], "Message": why[1]}
+    by = "User initiated" if why is USER else "Server initiated"
+    instance.view["StateTransitionReason"] = f"{by} ({now().strftime('%Y-%m-%d %H:%M:%S')} GMT)"
+
+
+def _settle(cloud: Cloud, instance: Instance, state: str) -> None:
+    """Reach the end state; a terminated machine lets go of all that was made for it."""
+    if state == "terminated":
+        _let_go(cloud, instance)
+    with cloud.store.lock:
+        instance.set_state(state)
+        request = spot_requests(cloud).get(instance.view.get("SpotInstanceRequestId", ""))
+        if state == "terminated" and request is not None and request.view["Type"] == "one-time":
+            code = "instance-terminated-by-user"
+            request.view["State"] = "closed"
+            request.view["Status"] = {"Code": code, "Message": code, "UpdateTime": now()}
+
+
+def _let_go(cloud: Cloud, instance: Instance) -> None:
+    for mapping in instance.view["BlockDeviceMappings"]:
+        ebs = mapping["Ebs"]
+        if ebs["DeleteOnTermination"]:
+            drop_volume(cloud, ebs["VolumeId"])
+        elif ebs["VolumeId"] in volumes(cloud):
+            volumes(cloud)[ebs["VolumeId"]].view.update(State="available", Attachments=[])
+    for interface in instance.view["NetworkInterfaces"]:
+        release_interface(cloud, instance.region, instance.account, interface)
+    with cloud.store.lock:
+        instance.profile_association = None
+        instance.view.update(
+            BlockDeviceMappings=[], NetworkInterfaces=[], SecurityGroups=[], PrivateDnsName="",
+            Monitoring={"State": "disabled"},
+        )  # fmt: skip
+        for gone in ("PrivateIpAddress", "PublicIpAddress", "SubnetId", "VpcId", "IamInstanceProfile"):
+            instance.view.pop(gone, None)
