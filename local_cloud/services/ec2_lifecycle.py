@@ -101,18 +101,7 @@ def _boot(cloud: Cloud, instance: Instance) -> None:
                 cloud.disks.usage(volume.id)
                 continue
             make_disk(cloud, volume)
-        cloud.machines.boot(
-            MachineSpec(
-                instance_id=instance.id,
-                instance_type=instance.view["InstanceType"],
-                gpus=instance.gpus,
-                region=instance.region,
-                account_id=instance.account,
-                private_ip=instance.view["PrivateIpAddress"],
-                hostname=instance.view["PrivateDnsName"],
-                root_volume_id=instance.root_volume_id,
-            )
-        )
+        cloud.machines.boot(_spec(instance))
     except (MachineError, OSError, KeyError) as error:
         cloud.say(f"machine {instance.id} did not start: {error}")
         _say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
@@ -121,6 +110,31 @@ def _boot(cloud: Cloud, instance: Instance) -> None:
     with cloud.store.lock:
         if instance.state == "pending":
             instance.set_state("running")
+
+
+def _spec(instance: Instance) -> MachineSpec:
+    return MachineSpec(
+        instance_id=instance.id,
+        instance_type=instance.view["InstanceType"],
+        gpus=instance.gpus,
+        region=instance.region,
+        account_id=instance.account,
+        private_ip=instance.view["PrivateIpAddress"],
+        hostname=instance.view["PrivateDnsName"],
+        root_volume_id=instance.root_volume_id,
+    )
+
+
+def boot_again(cloud: Cloud, instance: Instance) -> None:
+    """Boot a machine that was down only for its disk to be copied (hold its lock)."""
+    if instance.state != "running":
+        return
+    try:
+        cloud.machines.boot(_spec(instance))
+    except (MachineError, OSError) as error:
+        cloud.say(f"machine {instance.id} did not come up again: {error}")
+        _say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
+        _settle(cloud, instance, "stopped")
 
 
 def stop(cloud: Cloud, instance: Instance, *, force: bool, why: tuple[str, str] = USER) -> Any:

@@ -1,0 +1,153 @@
+"""What can be changed on an image: sharing, deprecation, disabling, protection; and who uses it."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from local_cloud.call import Call, Params, handles
+from local_cloud.errors import AwsError, not_modelled
+from local_cloud.services.ec2_images import LATEST_DEPRECATION, get_own_image
+from local_cloud.services.ec2_model import (
+    instances,
+    mine,
+    now,
+    refuse_dry_run,
+    timestamp_text,
+)
+from local_cloud.services.ec2_network import moto_ec2
+from local_cloud.services.ec2_snapshots import changed_permissions
+
+
+@handles("ec2", "ModifyImageAttribute")
+def modify_image_attribute(call: Call) -> Params:
+    ask = call.params
+    image = get_own_image(call, ask["ImageId"])
+    known = {"ImageId", "DryRun", "Attribute", "LaunchPermission", "OperationType", "UserIds",
+             "UserGroups", "Description", "Value"}  # fmt: skip
+    for name in set(ask) - known:
+        raise not_modelled(f"{name} in ModifyImageAttribute")
+    refuse_dry_run(call)
+    if "Description" in ask:
+        image.view["Description"] = ask["Description"].get("Value", "")
+    elif ask.get("Attribute") == "description":
+        image.view["Description"] = ask.get("Value", "")
+    if any(name in ask for name in ("LaunchPermission", "UserIds", "UserGroups")):
+        image.permissions = changed_permissions(image.permissions, ask, "LaunchPermission")
+        image.view["Public"] = {"Group": "all"} in image.permissions
+    return {}
+
+
+@handles("ec2", "DescribeImageAttribute")
+def describe_image_attribute(call: Call) -> Params:
+    image = get_own_image(call, call.params["ImageId"])
+    attribute = call.params["Attribute"]
+    values: dict[str, Params] = {
+        "description": {"Description": {"Value": image.view["Description"]}},
+        "launchPermission": {"LaunchPermissions": image.permissions},
+        "productCodes": {"ProductCodes": []},
+        "bootMode": {"BootMode": {"Value": image.view["BootMode"]}},
+        "imdsSupport": {"ImdsSupport": {"Value": image.view.get("ImdsSupport")}},
+        "sriovNetSupport": {"SriovNetSupport": {"Value": "simple"}},
+        "deregistrationProtection": {"DeregistrationProtection": {"Value": image.protection}},
+    }
+    if attribute not in values:
+        raise not_modelled(f"the image attribute {attribute}")
+    return {"ImageId": image.id} | values[attribute]
+
+
+@handles("ec2", "ResetImageAttribute")
+def reset_image_attribute(call: Call) -> Params:
+    image = get_own_image(call, call.params["ImageId"])
+    refuse_dry_run(call)
+    image.permissions = []
+    image.view["Public"] = False
+    return {}
+
+
+@handles("ec2", "DisableImage")
+def disable_image(call: Call) -> Params:
+    image = get_own_image(call, call.params["ImageId"])
+    refuse_dry_run(call)
+    image.view["State"] = "disabled"
+    image.permissions = []
+    image.view["Public"] = False
+    return {"Return": True}
+
+
+@handles("ec2", "EnableImage")
+def enable_image(call: Call) -> Params:
+    image = get_own_image(call, call.params["ImageId"])
+    refuse_dry_run(call)
+    if image.view["State"] == "disabled":
+        image.view["State"] = "available"
+    return {"Return": True}
+
+
+@handles("ec2", "EnableImageDeprecation")
+def enable_image_deprecation(call: Call) -> Params:
+    image = get_own_image(call, call.params["ImageId"])
+    at = call.params["DeprecateAt"].replace(tzinfo=UTC)
+    if not now() <= at <= now() + LATEST_DEPRECATION:
+        raise AwsError(
+            "InvalidParameterValue",
+            f"The deprecation time {timestamp_text(at)} is in the past or more than 10 years ahead.",
+        )
+    refuse_dry_run(call)
+    image.view["DeprecationTime"] = timestamp_text(at)
+    return {"Return": True}
+
+
+@handles("ec2", "DisableImageDeprecation")
+def disable_image_deprecation(call: Call) -> Params:
+    image = get_own_image(call, call.params["ImageId"])
+    refuse_dry_run(call)
+    image.view.pop("DeprecationTime", None)
+    return {"Return": True}
+
+
+@handles("ec2", "EnableImageDeregistrationProtection")
+def enable_protection(call: Call) -> Params:
+    image = get_own_image(call, call.params["ImageId"])
+    refuse_dry_run(call)
+    cooling = call.params.get("WithCooldown")
+    image.protection = "enabled-with-cooldown" if cooling else "enabled-without-cooldown"
+    return {"Return": image.protection}
+
+
+@handles("ec2", "DisableImageDeregistrationProtection")
+def disable_protection(call: Call) -> Params:
+    """A cool-down of 24 hours is not waited for: the protection ends at once."""
+    image = get_own_image(call, call.params["ImageId"])
+    refuse_dry_run(call)
+    image.protection = "disabled"
+    return {"Return": "disabled"}
+
+
+@handles("ec2", "DescribeImageReferences")
+def describe_image_references(call: Call) -> Params:
+    """Machines that are not terminated, and launch template versions, that use these images."""
+    wanted = set(call.params["ImageIds"])
+    kinds = [one["ResourceType"] for one in call.params.get("ResourceTypes", [])]
+    everything = call.params.get("IncludeAllResourceTypes")
+    for kind in kinds:
+        if kind not in ("ec2:Instance", "ec2:LaunchTemplate"):
+            raise not_modelled(f"image references of the type {kind}")
+    arn = f"arn:aws:ec2:{call.region}:{call.account}"
+    found = []
+    if everything or "ec2:Instance" in kinds:
+        found += [
+            {"ImageId": one.view["ImageId"], "ResourceType": "ec2:Instance",
+             "Arn": f"{arn}:instance/{one.id}"}
+            for one in mine(call, instances(call.cloud))
+            if one.view["ImageId"] in wanted and one.state != "terminated"
+        ]  # fmt: skip
+    if everything or "ec2:LaunchTemplate" in kinds:
+        with moto_ec2(call.cloud, call.region, call.account) as backend:
+            found += [
+                {"ImageId": version.data["ImageId"], "ResourceType": "ec2:LaunchTemplate",
+                 "Arn": f"{arn}:launch-template/{template.id}"}
+                for template in backend.launch_templates.values()
+                for version in template.versions
+                if version is not None and version.data.get("ImageId") in wanted
+            ]  # fmt: skip
+    return {"ImageReferences": found}
