@@ -56,7 +56,9 @@ class BakedAmiProvider(ResourceProvider):
     def check(self, _olds: Props, news: Props) -> CheckResult:
         from ami_provider.checking import check_inputs
         from ami_provider.faults import FaultsError
+        from ami_provider.unknowns import name_unknown
 
+        _olds, news = name_unknown(_olds), name_unknown(news)
         try:
             checked = check_inputs(_olds, news)
         except FaultsError as error:
@@ -67,7 +69,9 @@ class BakedAmiProvider(ResourceProvider):
     @readable
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
         from ami_provider.comparing import compare
+        from ami_provider.unknowns import name_unknown
 
+        _olds, _news = name_unknown(_olds), name_unknown(_news)
         change = compare(_olds, _news)
         announce(_news, change.lines)
         return DiffResult(change.changes, list(change.replaces), [], delete_before_replace=False)
@@ -94,9 +98,9 @@ class BakedAmiProvider(ResourceProvider):
 
     @readable
     def delete(self, _id: str, _props: Props) -> None:
-        from ami_provider.life import delete_ami
+        from ami_provider.life import delete_owned
 
-        delete_ami(_id, _props)
+        delete_owned(_id, _props)
 
 
 def announce(props: Props, lines: tuple[str, ...]) -> None:

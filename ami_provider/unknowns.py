@@ -33,6 +33,15 @@ ITEMS = {
 }
 
 
+def name_unknown(value: Any) -> Any:
+    """The data with `UNKNOWN` for each `pulumi.output.Unknown`, as newer SDKs hand it over."""
+    if isinstance(value, dict):
+        return {key: name_unknown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [name_unknown(item) for item in value]
+    return UNKNOWN if type(value).__name__ == "Unknown" else value
+
+
 def replace_unknown(value: Any, path: Path = ()) -> tuple[Any, frozenset[str]]:
     """The data with stand-ins for unknown values, and the paths of those values."""
     paths: frozenset[str] = frozenset()
