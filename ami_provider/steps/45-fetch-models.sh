@@ -43,7 +43,16 @@ transfer() {
         http_status="$(curl --location --proto-redir '=http,https' "${arguments[@]}" "$url" 2>"$part_state.err")" || code=$?
     fi
     http_status="${http_status:-000}"
+    if [[ "$code" == 0 && "$http_status" == 3* ]]; then # S3 sends elsewhere with a page, not the file
+        rm -f "$part"
+        code=22
+    fi
     return "$code"
+}
+
+# Where S3 says that a bucket is, when it was asked for in another region.
+bucket_region() {
+    sed -n 's/^x-amz-bucket-region: *\([a-z0-9-]*\).*/\1/Ip' "$part_state.headers" 2>/dev/null | tail -n 1
 }
 
 # Ends the worker for what another attempt would not change.
@@ -67,7 +76,7 @@ give_up_if_final() {
 
 fetch() {
     local kind="$1" url="$2" destination="$3" sha256="$4" bytes="$5" etag="$6" region="$7"
-    local target="$root$destination" part attempt code got size restarts=0
+    local target="$root$destination" part attempt code got size moved restarts=0
     local identity
     identity="$(identity_of "$url" "$etag" "$bytes")"
     if is_right "$target" "$sha256" "$bytes" "$identity"; then
@@ -106,6 +115,13 @@ fetch() {
                 say "$destination: not what was asked for; once more from the start"
                 continue
             fi
+            moved="$(bucket_region)"
+            if [[ "$kind" == s3 && -n "$moved" && "$moved" != "$region" ]]; then
+                say "$destination: its bucket is in $moved"
+                url="${url/s3.$region./s3.$moved.}"
+                region="$moved"
+                continue
+            fi
             if [[ "$code" == 33 ]]; then rm -f "$part"; fi # this server cannot go on in the middle
             give_up_if_final "$code" "$destination" "$url"
             if ((attempt >= attempts)); then
@@ -115,7 +131,7 @@ fetch() {
                 fail model-truncated "$destination: ${url%%\?*} broke off $attempts times (curl exit $code, HTTP $http_status)"
             fi
             say "$destination: attempt $attempt of $attempts ended with curl exit $code, HTTP $http_status; goes on"
-            sleep $((attempt < 5 ? attempt : 5))
+            sleep $((${MODEL_PAUSE:-1} * (attempt < 5 ? attempt : 5)))
             attempt=$((attempt + 1))
         done
         chmod 0644 "$part"
