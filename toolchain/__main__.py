@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from toolchain.base_disk import ensure_base_disk
 from toolchain.debian import ensure_packages
 from toolchain.environment import CHECKOUT, VENV, ensure_venv, link_cli
 from toolchain.errors import SetupError
@@ -49,6 +50,7 @@ def _set_up() -> None:
         say(f"Using {_which(cli)} in {cli.folder}.")
     link_cli(cli)
     ensure_packages()
+    ensure_base_disk()
 
 
 def _which(cli: PulumiCli) -> str:

@@ -83,7 +83,8 @@ def build(program: GoProgram, output: Path) -> None:
     """Compile `program` into the file `output`; modules come from Go's proxy or its cache."""
     packages = _download(program)
     expected = packages * CPU_SECONDS_A_PACKAGE / (os.cpu_count() or 1) + LINK_SECONDS
-    say(f"Compiling {program.name}: {packages} packages, about {in_words(expected)}.")
+    duration = f"about {in_words(expected)} if nothing else runs"
+    say(f"Compiling {program.name}: {packages} packages, {duration}.")
     progress = Progress()
     done = 0
 

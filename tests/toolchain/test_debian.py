@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from toolchain.base_disk import ensure_base_disk
 from toolchain.debian import SWITCH, ensure_packages, read_list
 
 QUERY = """#!/bin/sh
@@ -126,3 +127,30 @@ def test_another_system_is_told_once(
 
 def test_a_list_that_is_not_there_asks_for_nothing(tmp_path: Path) -> None:
     assert read_list(tmp_path / "none.txt") == []
+
+
+FAKE_PYTHON = """#!/bin/sh
+echo "$1 $2" >>log
+case $1 in -c) [ ! -e recorded ] ;; -m) [ ! -e broken ] ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("system", "asked", "said"),
+    [
+        ("real", ["-c", "-m local_cloud.machines.base_disk"], ""),
+        ("recorded", ["-c"], ""),
+        ("broken", ["-c", "-m local_cloud.machines.base_disk"], "Going on without that disk"),
+    ],
+)
+def test_the_base_disk_is_made_where_machines_are_real_and_never_stops_the_setup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], system: str, asked: list[str], said: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(FAKE_PYTHON)
+    (tmp_path / "bin" / "python").chmod(0o755)
+    (tmp_path / system).touch()
+    ensure_base_disk(venv=tmp_path, checkout=tmp_path)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert [line if line.startswith("-m") else line[:2] for line in log] == asked
+    assert said in capsys.readouterr().err
