@@ -1,0 +1,152 @@
+"""What the SSM agent does with `AWS-RunShellScript`, done to a machine from outside.
+
+Behaviour follows amazon-ssm-agent's `executers.go` and `runscript`: the script file and its folder, `sh -c`,
+the process group that a time-out kills, exit code 137 for what was stopped, the end of output as the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from local_cloud.machines import linux
+from local_cloud.machines.contract import CommandStatus, Outcome, Script
+from local_cloud.machines.sandbox import Sandbox
+
+#: `CommandStoppedPreemptivelyExitCode`: a time-out or a cancellation, and a script's own 137 looks the same.
+STOPPED_EARLY = 137
+#: Of each stream; SSM itself shows the first 24,000 characters. What comes after it is read and dropped.
+MOST_OUTPUT_BYTES = 16 * 1024 * 1024
+#: The agent's service has this working directory, and a script without its own inherits it.
+_AGENT_FOLDER = "/usr/bin"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
+_LOOK_AGAIN_S = 0.1
+
+#: Run by sh on the machine: $1 folder of the command, $2 working directory; the script on standard input.
+_START = """
+umask 077
+mkdir -p "$1" && cat > "$1/_script.sh" && chmod 700 "$1/_script.sh" && cd "$2" || exit 1
+exec setsid sh -c "$1/_script.sh" < /dev/null
+"""
+
+
+@dataclass
+class _Captured:
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+
+
+def run_script(machine: Sandbox, script: Script, cancel: threading.Event) -> Outcome:
+    """Run it and wait until it ended, ran out of time, was cancelled, or the machine is gone."""
+    instance = machine.spec.instance_id
+    folder = (
+        f"/var/lib/amazon/ssm/{instance}/document/orchestration/{script.command_id}"
+        "/awsrunShellScript/0.awsrunShellScript"
+    )
+    environment = {
+        "PATH": _PATH,
+        "AWS_SSM_INSTANCE_ID": instance,
+        "AWS_SSM_REGION_NAME": machine.spec.region,
+        **script.environment,
+    }
+    command = machine.inside(
+        "env", "-i", *(f"{name}={value}" for name, value in environment.items()),
+        "sh", "-c", _START, "sh", folder, script.working_directory or _AGENT_FOLDER,
+    )  # fmt: skip
+    started = datetime.now(UTC)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, cwd="/",
+    )  # fmt: skip
+    with process:
+        captured = _Captured()
+        feeder = threading.Thread(target=_feed, args=(process, script), daemon=True)
+        feeder.start()
+        stopped = _follow(
+            process, captured, deadline=time.monotonic() + script.timeout_s, cancel=cancel
+        )
+        code = process.wait()
+        feeder.join()
+    exit_code = STOPPED_EARLY if stopped else (code if code >= 0 else -1)
+    return Outcome(
+        status=_status(exit_code, cancelled=stopped == "Cancelled"),
+        exit_code=exit_code,
+        stdout=bytes(captured.stdout),
+        stderr=bytes(captured.stderr),
+        started=started,
+        ended=datetime.now(UTC),
+    )
+
+
+def _status(exit_code: int, *, cancelled: bool) -> CommandStatus:
+    """As `pluginutil.GetStatus` has it."""
+    if exit_code == 0:
+        return "Success"
+    if exit_code == STOPPED_EARLY:
+        return "Cancelled" if cancelled else "TimedOut"
+    return "Failed"
+
+
+def _feed(process: subprocess.Popen[bytes], script: Script) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write("\n".join(script.lines).encode() + b"\n")
+
+
+def _follow(
+    process: subprocess.Popen[bytes],
+    captured: _Captured,
+    *,
+    deadline: float,
+    cancel: threading.Event,
+) -> CommandStatus | None:
+    """Read both streams until they end, as the agent does; say what stopped the script early, if anything.
+
+    A process left in the background that keeps a stream open keeps the command going, as on AWS.
+    """
+    with selectors.DefaultSelector() as ready:
+        for stream, kept in ((process.stdout, captured.stdout), (process.stderr, captured.stderr)):
+            assert stream is not None
+            ready.register(stream, selectors.EVENT_READ, kept)
+        while ready.get_map():
+            stop: CommandStatus | None = None
+            if cancel.is_set():
+                stop = "Cancelled"
+            elif time.monotonic() >= deadline:
+                stop = "TimedOut"
+            if stop:
+                _kill_group(process)
+                return stop
+            for key, _ in ready.select(min(_LOOK_AGAIN_S, max(0.0, deadline - time.monotonic()))):
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    ready.unregister(key.fileobj)
+                elif len(key.data) < MOST_OUTPUT_BYTES:
+                    key.data.extend(chunk)
+    return None
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End the script and what it started in its own process group; the rest lives on, as on AWS."""
+    for child in linux.children(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(os.getpgid(child), signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def is_online(machine: Sandbox) -> bool:
+    """Whether the machine's agent service runs: its process is the one that the file of its run folder names."""
+    try:
+        pid = (machine.root / "run/amazon-ssm-agent.pid").read_text().strip()
+        name = (machine.root / "proc" / pid / "comm").read_text().strip()
+    except OSError:
+        return False
+    return pid.isdigit() and name.startswith("amazon-ssm")
