@@ -1,4 +1,4 @@
-"""A web server with models and every bad habit, a metadata service, and S3 that checks signatures."""
+"""A web server with models and bad habits, a metadata service, S3 that checks signatures."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: _HTTPServer
     protocol_version = "HTTP/1.1"
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         self._send(200, b"a-token")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         served = self.server.served
         path = self.path.partition("?")[0]
         served.requests.append((self.path, self.headers.get("Range", "")))

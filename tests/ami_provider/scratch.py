@@ -14,7 +14,7 @@ STEPS = Path(__file__).parents[2] / "ami_provider" / "steps"
 
 @dataclass
 class Scratch:
-    """A folder that plays the machine: `root` is its disk, `state` its memory, `bin` comes first."""
+    """A folder that plays the machine: `root` is its disk, `state` its memory, `bin` its tools."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
