@@ -23,7 +23,7 @@ LINK_SECONDS = 15.0
 """Linking the CLI, which uses one core only, on the same machine."""
 
 DISK_NEEDED = (
-    "about 5 GB, of which the CLI keeps 0.2 GB; `go clean -cache -modcache` frees the rest"
+    "about 4 GB, of which the CLI keeps 0.13 GB; `go clean -cache -modcache` frees the rest"
 )
 
 GET_EITHER = (
