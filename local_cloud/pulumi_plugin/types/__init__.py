@@ -1,0 +1,43 @@
+"""Every resource type and function of the stand-in, by its Pulumi token."""
+
+from __future__ import annotations
+
+from local_cloud.pulumi_plugin.resource_type import Function, ResourceType
+from local_cloud.pulumi_plugin.types import functions
+from local_cloud.pulumi_plugin.types.batch_environment import COMPUTE_ENVIRONMENT
+from local_cloud.pulumi_plugin.types.batch_jobs import JOB_DEFINITION, JOB_QUEUE
+from local_cloud.pulumi_plugin.types.iam_identity import INSTANCE_PROFILE, SERVICE_LINKED_ROLE
+from local_cloud.pulumi_plugin.types.iam_policies import (
+    POLICY,
+    ROLE_POLICY,
+    ROLE_POLICY_ATTACHMENT,
+)
+from local_cloud.pulumi_plugin.types.iam_role import ROLE
+from local_cloud.pulumi_plugin.types.launch_template import LAUNCH_TEMPLATE
+from local_cloud.pulumi_plugin.types.logs import LOG_GROUP
+from local_cloud.pulumi_plugin.types.security_group import SECURITY_GROUP
+from local_cloud.pulumi_plugin.types.security_group_rules import EGRESS_RULE, INGRESS_RULE
+from local_cloud.pulumi_plugin.types.storage import BUCKET, BUCKET_OBJECTS, REPOSITORY
+
+_ALL = (
+    BUCKET,
+    *BUCKET_OBJECTS,
+    COMPUTE_ENVIRONMENT,
+    EGRESS_RULE,
+    INGRESS_RULE,
+    INSTANCE_PROFILE,
+    JOB_DEFINITION,
+    JOB_QUEUE,
+    LAUNCH_TEMPLATE,
+    LOG_GROUP,
+    POLICY,
+    REPOSITORY,
+    ROLE,
+    ROLE_POLICY,
+    ROLE_POLICY_ATTACHMENT,
+    SECURITY_GROUP,
+    SERVICE_LINKED_ROLE,
+)
+
+TYPES: dict[str, ResourceType] = {described.pulumi_type: described for described in _ALL}
+FUNCTIONS: dict[str, Function] = {function.pulumi_type: function for function in functions.ALL}
