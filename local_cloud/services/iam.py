@@ -1,0 +1,61 @@
+"""Where moto's IAM differs from AWS's: service-linked roles are named and described as AWS does."""
+
+from __future__ import annotations
+
+from local_cloud.call import Call, Params, handles
+from local_cloud.cloud import Cloud
+from local_cloud.errors import AwsError, not_modelled
+
+#: Names from AWS's documentation of each service's role.
+SERVICE_ROLES = {
+    "batch.amazonaws.com": "AWSServiceRoleForBatch",
+    "spot.amazonaws.com": "AWSServiceRoleForEC2Spot",
+    "spotfleet.amazonaws.com": "AWSServiceRoleForEC2SpotFleet",
+    "ecs.amazonaws.com": "AWSServiceRoleForECS",
+    "ssm.amazonaws.com": "AWSServiceRoleForAmazonSSM",
+    "autoscaling.amazonaws.com": "AWSServiceRoleForAutoScaling",
+    "imagebuilder.amazonaws.com": "AWSServiceRoleForImageBuilder",
+}
+
+
+@handles("iam", "CreateServiceLinkedRole")
+def create_service_linked_role(call: Call) -> Params:
+    service = call.params["AWSServiceName"]
+    if service not in SERVICE_ROLES:
+        raise not_modelled(f"the service-linked role of {service}")
+    name = SERVICE_ROLES[service]
+    if find_role(call.cloud, name, account=call.account, region=call.region):
+        raise AwsError(
+            "InvalidInput",
+            f"Service role name {name} has been taken in this account, please try a different"
+            " suffix.",
+        )
+    return {"Role": ensure_service_role(call.cloud, service, account=call.account)}
+
+
+def find_role(cloud: Cloud, name: str, *, account: str, region: str) -> Params | None:
+    """The role of this name, or None."""
+    try:
+        found = cloud.moto.invoke("iam", "GetRole", {"RoleName": name}, region=region, account=account)
+    except AwsError:
+        return None
+    return dict(found["Role"])
+
+
+def ensure_service_role(cloud: Cloud, service: str, *, account: str) -> Params:
+    """The account's service-linked role for a service such as `batch.amazonaws.com`."""
+    name = SERVICE_ROLES[service]
+    found = find_role(cloud, name, account=account, region=cloud.region)
+    if found is not None:
+        return found
+    made = cloud.moto.invoke(
+        "iam", "CreateServiceLinkedRole", {"AWSServiceName": service},
+        region=cloud.region, account=account,
+    )["Role"]  # fmt: skip
+    with cloud.moto.lock:
+        backend = cloud.moto.backend("iam", region="aws", account=account)
+        role = next(one for one in backend.roles.values() if one.name == made["RoleName"])
+        role.name = name
+    found = find_role(cloud, name, account=account, region=cloud.region)
+    assert found is not None
+    return found
