@@ -8,29 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolchain.environment import CHECKOUT
+from toolchain.locks import is_locked
 from toolchain.report import say
 
 STATE = ".local-cloud"
 CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis")
 
 
-def find_mounts(folder: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Path]:
-    """Where something is mounted in or below `folder`; none where the system does not tell."""
-    try:
-        lines = mountinfo.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in lines]
-    return [point for point in points if point.is_relative_to(folder)]
-
-
 def clean(checkout: Path = CHECKOUT) -> int:
-    """Remove them all; 1, and nothing is removed, while a disk of a machine is still mounted."""
-    state = (checkout / STATE).resolve()
-    mounts = find_mounts(state)
-    if mounts:
-        say(f"error: {STATE} is in use: {mounts[0]} is mounted. Nothing was removed.")
-        say("  To do: end the local cloud that uses it (`make down`, or Ctrl-C where it serves).")
+    """Remove them all; 1, and nothing is removed, while a local cloud runs on the state folder."""
+    if is_locked(checkout / STATE / "lock"):
+        say(f"error: a local cloud is running on {STATE}. Nothing was removed.")
+        say("  To do: wait for `make up` or `make down` to end, or end the `serve` that uses it.")
         return 1
     for path in _made_here(checkout):
         shutil.rmtree(path)
@@ -42,7 +31,7 @@ def _made_here(checkout: Path) -> Iterator[Path]:
     for room in checkout.iterdir():
         if room.name == "__pycache__":
             yield room
-        elif room.is_dir() and not room.is_symlink() and room.name not in {".venv", ".git", STATE}:
+        elif room.is_dir() and not room.is_symlink() and room.name not in {".venv", ".git"}:
             yield from list(room.rglob("__pycache__"))
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.toolchain.conftest import CHECKOUT
 from toolchain import on_local_cloud
-from toolchain.clean import clean, find_mounts
+from toolchain.clean import clean
+from toolchain.locks import locked
 from toolchain.requirements_lock import find_faults
 
 FAKE_PULUMI = """#!/bin/sh
@@ -107,27 +108,16 @@ def test_clean_removes_what_was_made_and_nothing_else(tmp_path: Path) -> None:
     assert clean(tmp_path) == 0
 
 
-def test_mounts_below_a_folder_are_found(tmp_path: Path) -> None:
-    table = tmp_path / "mountinfo"
-    table.write_text(
-        "22 1 254:0 / / rw - ext4 /dev/vda rw\n"
-        "90 22 7:0 / /a/checkout\\040here/.local-cloud/disks rw - xfs /dev/loop0 rw\n"
-        "91 22 7:1 / /a/checkout\\040here/.local-cloud-too rw - xfs /dev/loop1 rw\n"
-    )
-    state = Path("/a/checkout here/.local-cloud")
-    assert find_mounts(state, mountinfo=table) == [state / "disks"]
-    assert find_mounts(Path("/b"), mountinfo=table) == []
-    assert find_mounts(state, mountinfo=tmp_path / "none") == []
-
-
-def test_clean_removes_nothing_while_a_disk_is_mounted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_clean_removes_nothing_while_a_local_cloud_runs_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / ".local-cloud" / "disks").mkdir(parents=True)
-    monkeypatch.setattr("toolchain.clean.find_mounts", lambda state: [state / "disks"])
-    assert clean(tmp_path) == 1
-    assert (tmp_path / ".local-cloud" / "disks").is_dir()
-    assert "is mounted" in capsys.readouterr().err
+    lock = tmp_path / ".local-cloud" / "lock"
+    with locked(lock, waiting_for="nothing"):
+        assert clean(tmp_path) == 1
+        assert lock.exists()
+    assert "a local cloud is running" in capsys.readouterr().err
+    assert clean(tmp_path) == 0
+    assert not lock.exists()
 
 
 @pytest.fixture
