@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,11 @@ from typing import Any
 from local_cloud import lifecycle, services
 from local_cloud.calls import CallLog
 from local_cloud.faults import Faults
+from local_cloud.folders import (
+    make_temporary_folder,
+    remove_abandoned_folders,
+    remove_folder,
+)
 from local_cloud.front import Front
 from local_cloud.machines.contract import Disks, Machines
 from local_cloud.machines.recorded import RecordedDisks, RecordedMachines
@@ -57,10 +60,8 @@ class Cloud:
         self.authority: Any = None
         self.stopping = threading.Event()
         self._asked_port, self._asked_real = port, real
-        self._temporary = state is None
-        self.root = (
-            Path(tempfile.mkdtemp(prefix="local-cloud-")) if state is None else state.absolute()
-        )
+        self.temporary = state is None
+        self.root = make_temporary_folder() if state is None else state.absolute()
         self.folder = StateFolder(self.root)
         self.machines: Machines = RecordedMachines()
         self.disks: Disks = RecordedDisks()
@@ -90,8 +91,8 @@ class Cloud:
         return self
 
     def _start(self) -> None:
-        if self._temporary:
-            self._undo.callback(shutil.rmtree, self.root, ignore_errors=True)
+        if self.temporary:
+            self._undo.callback(self._remove_root)
         self.folder.take()
         self._undo.callback(self.folder.release)
         self.calls = CallLog(self.folder.calls_path)
@@ -119,7 +120,13 @@ class Cloud:
         self._undo.callback(self._join_background)
         parts.open_registry(self)
         parts.open_machines(self, real=self._asked_real)
+        for gone in remove_abandoned_folders():
+            self.say(f"Removed {gone}, left by a local cloud that was killed.")
         self._undo.callback(self._close_machines)
+
+    def _remove_root(self) -> None:
+        if not remove_folder(self.root):
+            self.say(f"{self.root} could not be removed whole.")
 
     def _close_machines(self) -> None:
         self.machines.close()
@@ -173,7 +180,7 @@ class Cloud:
             saver.stop()
 
     def _save(self) -> None:
-        if self._temporary:
+        if self.temporary:
             return
         with self._save_lock, self.store.lock, self.moto.lock:
             if isinstance(self.disks, RecordedDisks):

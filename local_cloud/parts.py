@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
+from local_cloud.machines.contract import MachineError
+from local_cloud.state import StateError
+
 if TYPE_CHECKING:
     from local_cloud.cloud import Cloud
 
@@ -35,6 +38,13 @@ def open_machines(cloud: Cloud, *, real: bool) -> None:
     from local_cloud.certificates import Authority
 
     cloud.authority = Authority(cloud.root / "certificates")
-    cloud.machines, cloud.disks = real_machines.open_real(
-        cloud.root / "machines", app=cloud.app, authority=cloud.authority, say=cloud.say
-    )
+    try:
+        cloud.machines, cloud.disks = real_machines.open_real(
+            cloud.root / "machines",
+            app=cloud.app,
+            authority=cloud.authority,
+            say=cloud.say,
+            temporary=cloud.temporary,
+        )
+    except MachineError as error:
+        raise StateError(f"machines cannot be run: {error}") from error

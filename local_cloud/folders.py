@@ -1,0 +1,48 @@
+"""Temporary folders of clouds: made, removed safely, and cleared away when their cloud was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from local_cloud.state import StateFolder
+
+PREFIX = "local-cloud-"
+
+
+def make_temporary_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix=PREFIX))
+
+
+def remove_folder(path: Path) -> bool:
+    """Remove the folder, unless something is still mounted below it; whether it is gone."""
+    if mounts_below(path):
+        return False
+    shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()
+
+
+def mounts_below(path: Path) -> list[str]:
+    """What this process sees mounted in the folder: removing it would reach into that."""
+    mounts = Path("/proc/self/mountinfo")
+    if not mounts.exists():
+        return []
+    inside = str(path.resolve()).rstrip("/") + "/"
+    points = (line.split()[4] for line in mounts.read_text(encoding="utf-8").splitlines())
+    return [point for point in points if (point + "/").startswith(inside)]
+
+
+def remove_abandoned_folders() -> list[Path]:
+    """Remove the temporary folders of clouds that were killed; those that are gone now.
+
+    A cloud that lives holds the lock in its folder. A folder without a lock may just be starting.
+    """
+    gone = []
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        folder = StateFolder(path)
+        with contextlib.suppress(OSError):
+            if folder.read_owner() is not None and not folder.is_owned() and remove_folder(path):
+                gone.append(path)
+    return gone
