@@ -45,6 +45,7 @@ def client_environment(cloud: Cloud) -> dict[str, str]:
         AWS_EC2_METADATA_DISABLED="true",
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        LOCAL_CLOUD_PYTHON=sys.executable,  # for the aws plugin stand-in
         PULUMI_BACKEND_URL=f"file://{backend}",
         PULUMI_CONFIG_PASSPHRASE="",
         PULUMI_SKIP_UPDATE_CHECK="1",
