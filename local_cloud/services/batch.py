@@ -61,7 +61,7 @@ def list_jobs(call: Call) -> Params:
 
 
 @handles("batch", "DescribeJobs")
-def describe_jobs(call: Call) -> Params:
+def describe_jobs(_call: Call) -> Params:
     """None, as for any ID that Batch does not know."""
     return {"jobs": []}
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from local_cloud import lifecycle
 from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
-from local_cloud.errors import AwsError, not_modelled
+from local_cloud.errors import not_modelled
 from local_cloud.inventory import Item, lists
 from local_cloud.services.batch_model import (
     Environment,
-    ask,
     check_name,
     client_error,
     environments,
@@ -32,10 +29,10 @@ from local_cloud.services.batch_rules import (
     is_service_linked,
     is_updatable,
 )
+from local_cloud.services.iam import ensure_service_role
 
 HEALTHY = "ComputeEnvironment Healthy"
 SERVICE = "batch.amazonaws.com"
-LINKED_ROLE = "AWSServiceRoleForBatch"
 
 
 @handles("batch", "CreateComputeEnvironment")
@@ -89,13 +86,7 @@ def _new(call: Call, name: str, role: str) -> Environment:
 
 def _service_linked_role(call: Call) -> str:
     """The ARN of Batch's own role, which Batch makes when it is not there."""
-    arn = f"arn:aws:iam::{call.account}:role/aws-service-role/{SERVICE}/{LINKED_ROLE}"
-    try:
-        ask(call, "iam", "GetRole", {"RoleName": LINKED_ROLE})
-    except AwsError:
-        with contextlib.suppress(AwsError):  # another request has made it meanwhile
-            ask(call, "iam", "CreateServiceLinkedRole", {"AWSServiceName": SERVICE})
-    return arn
+    return str(ensure_service_role(call.cloud, SERVICE, account=call.account)["Arn"])
 
 
 def _make_ready(call: Call, environment: Environment, *, look: bool) -> None:

@@ -1,0 +1,158 @@
+"""Job queues, job definitions and their revisions, and plain refusals of what runs no jobs yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+CONTAINER: dict[str, Any] = {
+    "image": "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/app@sha256:" + "0" * 64,
+    "resourceRequirements": [
+        {"type": "VCPU", "value": "4"},
+        {"type": "MEMORY", "value": "1024"},
+        {"type": "GPU", "value": "1"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def environment(world: Any) -> str:
+    return str(world.create("for-queues")["computeEnvironmentArn"])
+
+
+def error_of(call: Any, **params: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def queue(world: Any, name: str) -> dict[str, Any]:
+    import time
+
+    for _ in range(600):
+        found = world.batch.describe_job_queues(jobQueues=[name])["jobQueues"]
+        if found and found[0]["status"] == "VALID":
+            return dict(found[0])
+        time.sleep(0.05)
+    raise AssertionError(f"queue {name} did not become VALID")
+
+
+def test_a_queue_lives_and_ends(world: Any, environment: str) -> None:
+    batch = world.batch
+    batch.create_job_queue(
+        jobQueueName="work",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "for-queues"}],
+        tags={"a": "b"},
+    )
+    made = queue(world, "work")
+    assert made["computeEnvironmentOrder"] == [{"order": 1, "computeEnvironment": environment}]
+    assert (made["state"], made["tags"]) == ("ENABLED", {"a": "b"})
+    assert "DISABLED" in error_of(batch.delete_job_queue, jobQueue="work")[1]
+    batch.update_job_queue(jobQueue=made["jobQueueArn"], state="DISABLED", priority=7)
+    assert queue(world, "work")["priority"] == 7
+    batch.delete_job_queue(jobQueue="work")
+    batch.delete_job_queue(jobQueue="work")
+
+
+@pytest.mark.parametrize(
+    ("orders", "said"),
+    [
+        ([], "At least one compute environment"),
+        ([{"order": 1, "computeEnvironment": "nowhere"}], "nowhere does not exist"),
+        (
+            [{"order": n, "computeEnvironment": "for-queues"} for n in (1, 2)],
+            "only once",
+        ),
+        (
+            [{"order": n, "computeEnvironment": "for-queues"} for n in (1, 2, 3, 4)],
+            "at most 3",
+        ),
+    ],
+)
+def test_a_queue_needs_environments_that_are_there(
+    world: Any, environment: str, orders: list[dict[str, Any]], said: str
+) -> None:
+    code, message = error_of(
+        world.batch.create_job_queue,
+        jobQueueName="wrong",
+        priority=1,
+        computeEnvironmentOrder=orders,
+    )
+    assert code == "ClientException"
+    assert said in message
+
+
+def test_every_registration_is_a_new_revision(world: Any) -> None:
+    batch = world.batch
+    register = {
+        "jobDefinitionName": "job",
+        "type": "container",
+        "containerProperties": CONTAINER,
+    }
+    first, second = (batch.register_job_definition(**register) for _ in range(2))
+    assert (first["revision"], second["revision"]) == (1, 2)
+    assert second["jobDefinitionArn"].endswith(":job-definition/job:2")
+    batch.deregister_job_definition(jobDefinition=second["jobDefinitionArn"])
+    assert batch.register_job_definition(**register)["revision"] == 3
+    active = batch.describe_job_definitions(jobDefinitionName="job", status="ACTIVE")
+    assert [each["revision"] for each in active["jobDefinitions"]] == [3, 1]
+    gone = batch.describe_job_definitions(jobDefinitions=["job:2"])["jobDefinitions"][0]
+    assert gone["status"] == "INACTIVE"
+    assert gone["containerProperties"] == CONTAINER
+
+
+def test_revisions_come_in_pages(world: Any) -> None:
+    for _ in range(3):
+        world.batch.register_job_definition(
+            jobDefinitionName="paged", type="container", containerProperties=CONTAINER
+        )
+    pages = world.batch.get_paginator("describe_job_definitions").paginate(
+        jobDefinitionName="paged", PaginationConfig={"PageSize": 2}
+    )
+    assert [len(page["jobDefinitions"]) for page in pages] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"containerProperties": {}}, "image"),
+        ({"containerProperties": {"image": "x"}}, "memory"),
+        ({"timeout": {"attemptDurationSeconds": 30}}, "at least 60"),
+        ({"retryStrategy": {"attempts": 11}}, "between 1 and 10"),
+        (
+            {"containerProperties": CONTAINER | {"mountPoints": [{"sourceVolume": "models"}]}},
+            "Unknown volume 'models'",
+        ),
+    ],
+)
+def test_definitions_that_batch_refuses(world: Any, changes: dict[str, Any], said: str) -> None:
+    params = {"type": "container", "containerProperties": CONTAINER} | changes
+    code, message = error_of(world.batch.register_job_definition, jobDefinitionName="bad", **params)
+    assert code == "ClientException"
+    assert said in message
+
+
+def test_what_is_not_modelled_is_refused_and_never_a_success(world: Any) -> None:
+    submit = {"jobName": "j", "jobQueue": "work", "jobDefinition": "job"}
+    assert error_of(world.batch.submit_job, **submit)[0] == "NotImplemented"
+    assert error_of(world.batch.list_scheduling_policies)[0] == "NotImplemented"
+    multinode = {"jobDefinitionName": "many", "type": "multinode"}
+    assert error_of(world.batch.register_job_definition, **multinode)[0] == "NotImplemented"
+
+
+def test_the_inventory_lists_what_is_there_and_only_active_revisions(world: Any) -> None:
+    from local_cloud.inventory import take_inventory
+
+    made = world.batch.register_job_definition(
+        jobDefinitionName="listed", type="container", containerProperties=CONTAINER
+    )
+    listed = take_inventory(world.cloud)
+    assert made["jobDefinitionArn"] in {item["id"] for item in listed["job definition"]}
+    world.batch.deregister_job_definition(jobDefinition="listed:1")
+    listed = take_inventory(world.cloud)
+    assert made["jobDefinitionArn"] not in {item["id"] for item in listed["job definition"]}
+    assert "for-queues" in {item["name"] for item in listed["environment"]}
