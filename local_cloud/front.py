@@ -25,6 +25,7 @@ from local_cloud.faults import Fault, Faults
 from local_cloud.identify import Addressee, identify, is_registry
 from local_cloud.inventory import take_inventory
 from local_cloud.moto_backend import endpoint_of
+from local_cloud.objects.addresses import is_for_objects, path_style
 from local_cloud.refusals import why_refused
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Front:
         self._cloud = cloud
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        environ = path_style(environ)
         request = Request(environ)
         if request.path.startswith(CONTROL):
             return _send(start_response, *self._control(request))
@@ -80,7 +82,8 @@ class Front:
     def _aws(self, request: Request) -> wire.Wire:
         started = time.time()
         request_id = str(uuid.uuid4())
-        request.get_data()  # read before any form is parsed from it: moto wants the bytes too
+        if not is_for_objects(request):
+            request.get_data()  # read before any form is parsed from it: moto wants the bytes too
         to = identify(request, default_region=self._cloud.region)
         try:
             operation, uri_params = _find_operation(request, to)
@@ -151,6 +154,11 @@ class Front:
             refused = why_refused(service, action)
             if refused is not None:
                 raise not_modelled(refused)
+            if service == "s3" and self._cloud.objects is not None:
+                streamed: wire.Wire = self._cloud.objects.answer(
+                    request, action, access_key=to.access_key, region=to.region
+                )
+                return streamed
             return self._pass_to_moto(request, to, operation)
         except (AwsError, Dropped):
             raise
@@ -274,7 +282,7 @@ def _error_code(answer: wire.Wire) -> str | None:
     for name, value in headers.items():
         if name.lower() == "x-amzn-errortype":
             return value.split("#")[-1].split(":")[0]
-    text = body[:2000].decode(errors="replace")
+    text: str = body[:2000].decode(errors="replace")
     if "<Code>" in text:
         return text.split("<Code>", 1)[1].split("</Code>", 1)[0]
     try:
@@ -284,15 +292,20 @@ def _error_code(answer: wire.Wire) -> str | None:
 
 
 def _send(
-    start_response: StartResponse, status: int, headers: dict[str, str], body: bytes
+    start_response: StartResponse,
+    status: int,
+    headers: dict[str, str],
+    body: bytes | Iterable[bytes],
 ) -> Iterable[bytes]:
     """Answer with a length, so that no client waits for more."""
     names = {name.lower() for name in headers}
     hop = {"connection", "transfer-encoding", "status"}
     sent = [(name, value) for name, value in headers.items() if name.lower() not in hop]
-    if "content-length" not in names and status not in (204, 304):
+    if isinstance(body, bytes) and "content-length" not in names and status not in (204, 304):
         sent.append(("Content-Length", str(len(body))))
     start_response(f"{status} {'OK' if status < 400 else 'Error'}", sent)
+    if not isinstance(body, bytes):
+        return body
     return [body] if body else []
 
 

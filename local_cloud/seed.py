@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from local_cloud.errors import AwsError
 from local_cloud.registry import Registry, Scope
 from local_cloud.registry.images import find_image, put_image
-from local_cloud.registry.layers import MIB, bulk_content
+from local_cloud.registry.layers import bulk_content
 from local_cloud.sample_image import NO_BUSYBOX, Blob, canonical, find_busybox, make_image
+from local_cloud.services.s3 import put_object, put_object_in_parts
 
 if TYPE_CHECKING:
     from local_cloud.cloud import Cloud
@@ -97,26 +99,13 @@ def seed_models(cloud: Cloud, models: tuple[SeedModel, ...], *, mib: int) -> Non
             if error.status != 404:
                 raise
         size = max(1, round(mib * model.share))
-        content = b"".join(bulk_content(size, seed=1000 + number))
+        pieces = bulk_content(size, seed=1000 + number)
         if model.checksum == "multipart":
-            _upload_parts(cloud, model.key, content)
-        elif model.checksum == "sha256":
-            _call(cloud, "PutObject", Key=model.key, Body=content, ChecksumAlgorithm="SHA256")
+            parts = (itertools.islice(pieces, PART_MIB) for _ in range(-(-size // PART_MIB)))
+            put_object_in_parts(cloud, BUCKET, model.key, parts, checksum="SHA256")
         else:
-            _call(cloud, "PutObject", Key=model.key, Body=content)
-
-
-def _upload_parts(cloud: Cloud, key: str, content: bytes) -> None:
-    started = _call(cloud, "CreateMultipartUpload", Key=key, ChecksumAlgorithm="SHA256")
-    same = {"Key": key, "UploadId": started["UploadId"]}
-    parts = []
-    for number, start in enumerate(range(0, len(content), PART_MIB * MIB), start=1):
-        body = content[start : start + PART_MIB * MIB]
-        done = _call(
-            cloud, "UploadPart", **same, PartNumber=number, Body=body, ChecksumAlgorithm="SHA256"
-        )
-        parts.append({"PartNumber": number, "ETag": done["ETag"]})
-    _call(cloud, "CompleteMultipartUpload", **same, MultipartUpload={"Parts": parts})
+            checksum = "SHA256" if model.checksum == "sha256" else None
+            put_object(cloud, BUCKET, model.key, pieces, checksum=checksum)
 
 
 def _call(cloud: Cloud, action: str, **params: object) -> dict[str, str]:

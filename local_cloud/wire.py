@@ -14,7 +14,8 @@ from moto.core.serialize import SerializationContext, get_serializer_class
 
 from local_cloud.errors import AwsError, not_modelled
 
-Wire = tuple[int, dict[str, str], bytes]
+#: Status, headers, body. Only S3 streams a body, and only on success.
+Wire = tuple[int, dict[str, str], Any]
 
 COMMON_QUERY_KEYS = frozenset(
     {"Action", "Version", "AWSAccessKeyId", "SignatureVersion", "SignatureMethod", "Signature",
