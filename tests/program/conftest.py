@@ -138,7 +138,15 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+def cloud_options() -> tuple[str, ...]:
+    """Further options of the local cloud; a module overrides this where it needs others."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def cloud(
+    tmp_path_factory: pytest.TempPathFactory, cloud_options: tuple[str, ...]
+) -> Iterator[LocalCloud]:
     """A local cloud that lives as long as a module's tests, with the Pulumi CLI on its PATH."""
     faults = tmp_path_factory.mktemp("cloud") / "faults.json"
     faults.write_text(json.dumps(FAULTS))
@@ -146,7 +154,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     assert shutil.which("pulumi", path=environment["PATH"]), "no Pulumi CLI: run `make setup`"
     process = subprocess.Popen(
-        [sys.executable, "-m", "local_cloud", "run", "--faults", str(faults), "--",
+        [sys.executable, "-m", "local_cloud", "run", *cloud_options, "--faults", str(faults), "--",
          sys.executable, "-c", HOLD],
         cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip

@@ -84,10 +84,10 @@ def assert_batch_uses_the_ami(cloud: LocalCloud, outputs: dict[str, Any]) -> Non
 def assert_inventory_is_one_stack(cloud: LocalCloud, outputs: dict[str, Any]) -> None:
     """One AMI with its own snapshot; no builder, volume, or second version of anything."""
     held = cloud.inventory()
-    assert [image["id"] for image in held["images"]] == [outputs["amiId"]]
-    assert len(held["snapshots"]) == 1
-    assert held["machines"] == []
-    assert held["volumes"] == []
+    assert [image["id"] for image in held["image"]] == [outputs["amiId"]]
+    assert len(held["snapshot"]) == 1
+    assert held["machine"] == []
+    assert held["volume"] == []
 
 
 def made_since(cloud: LocalCloud, before: int) -> list[str]:
