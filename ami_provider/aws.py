@@ -30,7 +30,7 @@ class Aws:
         self.region = region
         self._lock = threading.RLock()
         self._session: Session | None = None
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, bool], Any] = {}
 
     @property
     def ec2(self) -> EC2Client:
@@ -56,18 +56,23 @@ class Aws:
     def sts(self) -> STSClient:
         return cast("STSClient", self.client("sts"))
 
-    def client(self, service: str, region: str | None = None) -> Any:
+    @property
+    def ec2_once(self) -> EC2Client:
+        """EC2 without retries: for RunInstances, whose "no capacity" comes as a fault of AWS's."""
+        return cast("EC2Client", self.client("ec2", retries=False))
+
+    def client(self, service: str, region: str | None = None, *, retries: bool = True) -> Any:
         """The client of a service, in this region or in another one.
 
         botocore is imported here and not before: a preview that looks nothing up never loads it.
         """
-        key = (service, region or self.region)
+        key = (service, region or self.region, retries)
         with self._lock:
             if key not in self._clients:
                 self._clients[key] = self._create_client(*key)
             return self._clients[key]
 
-    def _create_client(self, service: str, region: str) -> Any:
+    def _create_client(self, service: str, region: str, retries: bool) -> Any:
         from botocore.config import Config
         from botocore.session import Session
 
@@ -77,7 +82,7 @@ class Aws:
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=CONNECTIONS,
-            retries={"mode": "adaptive", "total_max_attempts": 8},
+            retries={"mode": "adaptive", "total_max_attempts": 8 if retries else 1},
             user_agent_extra="baked-ami",
         )
         return self._session.create_client(service, region_name=region, config=config)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 ALIVE = ("pending", "running")
 OVER = ("shutting-down", "terminated")
 MAX_ATTEMPTS = 50
-PROFILE_WAIT_S = 60.0
-"""How long a new instance profile may stay unseen by EC2 (IAM says "a few seconds")."""
+LAUNCH_WAIT_S = 120.0
+"""How long throttling, faults and an instance profile that EC2 does not see yet are borne."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,10 @@ def launch_machine(
 def _launch(job: Job, role: tags.Role, request: Request, first_attempt: int) -> Machine:
     """RunInstances, so that neither a lost answer nor a second client makes a second machine."""
     for attempt in range(first_attempt, first_attempt + MAX_ATTEMPTS):
-        token = launch.get_client_token(job, role, request, attempt)
         launch.set_attempt(request, attempt)
+        token = launch.get_client_token(job, role, request, attempt)
         try:
-            made = waiting.wait_until(
-                lambda token=token: _run(job, request, token),  # type: ignore[misc]
-                timeout_s=PROFILE_WAIT_S,
-                first_s=1.0,
-            )
-        except waiting.WaitTimeoutError:
-            raise BakeError(
-                f"EC2 does not know the instance profile {job.site.instance_profile!r}",
-                f"RunInstances refused it for {PROFILE_WAIT_S:.0f} s.",
-                "Create the instance profile, or correct site.instance_profile.",
-            ) from None
+            made = _run(job, role, {**request, "ClientToken": token})
         except Exception as error:
             if is_token_mismatch(error):  # Another client launched first, with its own settings.
                 other = find_machine(job, role)
@@ -113,21 +103,48 @@ def _launch(job: Job, role: tags.Role, request: Request, first_attempt: int) -> 
             if is_aws_error(error) and not is_capacity(error):
                 raise _refused(error, request) from error
             raise
+        if isinstance(made, Machine):
+            return made
         if made["State"]["Name"] not in OVER:
             return _machine(made)
         # The token named a machine of an earlier attempt that is gone: count on.
     raise BakeError(f"no {role} after {MAX_ATTEMPTS} attempts", "", "Try again in an hour.")
 
 
-def _run(job: Job, request: Request, token: str) -> InstanceTypeDef | None:
-    try:
-        return job.aws.ec2.run_instances(**{**request, "ClientToken": token})["Instances"][0]
-    except Exception as error:
-        if "iaminstanceprofile" in re.sub(r"[ .]", "", get_message(error)).lower() and get_code(
-            error
-        ).startswith("InvalidParameter"):
+def _run(job: Job, role: tags.Role, request: Request) -> InstanceTypeDef | Machine:
+    """The call, repeated through faults and throttling: its token makes that safe."""
+    last = ""
+
+    def call() -> InstanceTypeDef | None:
+        nonlocal last
+        try:
+            return job.aws.ec2_once.run_instances(**request)["Instances"][0]
+        except Exception as error:
+            worth_another = is_transient(error) or _is_unseen_profile(error)
+            if not worth_another or is_capacity(error):
+                raise
+            last = f"{get_code(error)}: {get_message(error)}"
+            job.say(f"launching: {last}; once more")
             return None
-        raise
+
+    try:
+        return waiting.wait_until(call, timeout_s=LAUNCH_WAIT_S, first_s=1.0)
+    except waiting.WaitTimeoutError:
+        made = find_machine(job, role)  # Perhaps only the answers were lost.
+        if made:
+            return made
+        raise BakeError(
+            f"could not launch {request['InstanceType']} in {request['SubnetId']}",
+            f"RunInstances kept failing for {LAUNCH_WAIT_S:.0f} s: {last}",
+            "If it names the instance profile, create it or correct site.instance_profile; "
+            "otherwise try again later.",
+        ) from None
+
+
+def _is_unseen_profile(error: BaseException) -> bool:
+    """A new instance profile takes some seconds until EC2 sees it."""
+    named = "iaminstanceprofile" in re.sub(r"[ .]", "", get_message(error)).lower()
+    return named and get_code(error).startswith("InvalidParameter")
 
 
 def _refused(error: BaseException, request: Request) -> BakeError:

@@ -69,7 +69,7 @@ PLANTED = [
     ("/var/lib/app/token", f"ghp_{'a' * 36}", "secret"),
     ("/var/lib/ecs/data/agent.db", "an old arn", "agent-identity"),
     ("/etc/systemd/system/x.service", "ExecStart=/sbin/shutdown -h +60", "timer-baked-in"),
-    ("/etc/systemd/system/baked-ami-deadline.timer", "Unit=baked-ami-deadline.service", "timer-baked-in"),
+    ("/etc/cron.d/end", "0 * * * * root shutdown -h now", "timer-baked-in"),
 ]
 
 
