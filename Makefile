@@ -63,7 +63,7 @@ check-lint:
 check-types:
 	@$(VENV_PYTHON) -m mypy
 check-imports:
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 check-scripts:
 	@find . \( -name .venv -o -name .git -o -name $(STATE) \) -prune -o -name '*.sh' -print0 \
 		| xargs -0 .venv/bin/shellcheck .ci/run
