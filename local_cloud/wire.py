@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.serialize import create_serializer
 from botocore.validate import ParamValidator
+from moto.core.errors import COMMON_ERROR_CODES
 from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 from moto.core.request import Request, determine_request_protocol
 from moto.core.serialize import SerializationContext, get_serializer_class
@@ -152,6 +153,9 @@ def serialise(operation: Any, protocol: str, result: dict[str, Any], request_id:
 
 def serialise_error(operation: Any, protocol: str, error: AwsError, request_id: str) -> Wire:
     """An error as the HTTP answer of this service's protocol."""
+    if error.code not in COMMON_ERROR_CODES:
+        # moto warns of codes that botocore's models lack; AWS has many of them.
+        COMMON_ERROR_CODES.append(error.code)
     serializer = get_serializer_class(operation.service_model.service_name, protocol)(
         operation, SerializationContext(request_id)
     )
