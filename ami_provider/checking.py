@@ -15,15 +15,26 @@ from ami_provider.recipe import ImageRecipe
 from ami_provider.resolve import Resolution, find_bake_faults, resolve
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
-from ami_provider.tags import get_ami_name
 from ami_provider.unknowns import UNKNOWN, replace_unknown
 
 Props = dict[str, Any]
 
-DERIVED = ("ami_name", "fingerprint", "images", "manifest", "region", "resolved")
-"""What a check adds to the inputs. They are inputs so that a preview knows them."""
-OUTPUTS = (*DERIVED, "ami_id", "snapshot_ids")
 GIVEN = ("recipe", "site", "tags", "lineage")
+DERIVED = ("fingerprint", "images", "manifest", "region", "resolved")
+"""What a check adds to the inputs. They are inputs so that a preview knows them."""
+OUTPUTS = (
+    "ami_id",
+    "ami_name",
+    "fingerprint",
+    "images",
+    "manifest",
+    "model_checksums",
+    "region",
+    "snapshot_ids",
+)
+"""What programs see of it."""
+OWN = ("ami_id", "ami_name", "model_checksums", "owner_nonce", "snapshot_ids", "state")
+"""What only the AMI itself says."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,9 @@ def check_inputs(
         )
     if faults:
         raise FaultsError(dict.fromkeys(faults))
-    inputs = given | _derived(recipe, asked)
+    inputs: Props = given | _derived(recipe, asked)
     if existing:
-        inputs["ami_id"] = existing
+        inputs |= existing
     notes = (*resolution.notes, *_warnings(recipe, bakes), *_forecast(bakes, recipe, existing))
     return Checked(inputs, notes)
 
@@ -136,10 +147,8 @@ def _site_differs(olds: Mapping[str, Any], given: Props) -> bool:
 def _derived(recipe: ResolvedRecipe | None, asked: Asked) -> Props:
     if recipe is None:
         return dict.fromkeys(DERIVED, UNKNOWN) | {"region": asked.site.region}
-    identity = fingerprint(recipe.manifest())
     return {
-        "ami_name": get_ami_name(asked.lineage.name, identity),
-        "fingerprint": identity,
+        "fingerprint": fingerprint(recipe.manifest()),
         "images": [
             {"repository": i.repository, "tag": i.tag or "", "digest": i.digest, "uri": i.uri}
             for i in recipe.images
@@ -159,11 +168,13 @@ def _warnings(recipe: ResolvedRecipe | None, bakes: bool) -> list[str]:
     return []
 
 
-def _forecast(bakes: bool, recipe: ResolvedRecipe | None, existing: str | None) -> list[str]:
+def _forecast(bakes: bool, recipe: ResolvedRecipe | None, existing: Props | None) -> list[str]:
     if not bakes:
         return []
     if existing:
-        return [f"{existing} has this content already and is verified: it is used, not baked."]
+        return [
+            f"{existing['ami_id']} has this content already and is verified: it is used, not baked."
+        ]
     if recipe is None:
         return ["whether an AMI is baked shows once all inputs are known."]
     return ["no AMI has this content yet: one is baked."]

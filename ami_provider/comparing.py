@@ -11,7 +11,7 @@ from ami_provider.unknowns import UNKNOWN
 
 Props = Mapping[str, Any]
 
-IN_PLACE = ("site", "tags", "images", "ami_name")
+IN_PLACE = ("site", "tags", "images")
 """Inputs whose change is taken over without another AMI."""
 
 
@@ -34,6 +34,8 @@ def compare(olds: Props, news: Props) -> Change:
         return Change(True, ("region",), (line,))
     if olds.get("fingerprint") != news.get("fingerprint"):
         return Change(True, ("fingerprint",), _why(olds, news))
+    if olds.get("state", "available") != "available":
+        return Change(True, lines=(f"the AMI is {olds['state']}; it is made available again.",))
     changed = any(whole_numbers(olds.get(k)) != whole_numbers(news.get(k)) for k in IN_PLACE)
     return Change(changed)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 
 from ami_provider import errors
@@ -18,9 +17,19 @@ def to_message(error: Exception) -> Exception:
     if errors.is_aws_error(error):
         operation = str(getattr(error, "operation_name", "") or "an AWS call")
         return errors.BakeError(errors.explain_aws(error, operation))
-    last = traceback.extract_tb(error.__traceback__)[-1]
     return errors.BakeError(
         f"a defect in the provider: {type(error).__name__}: {error}",
-        f"at {Path(last.filename).name}, line {last.lineno}, in {last.name}",
+        f"at {_place(error)}",
         "report it with the line above; running the command again continues where it stopped.",
     )
+
+
+def _place(error: Exception) -> str:
+    """File, line and function it was raised at (`traceback` itself shows none at limit 0)."""
+    found = error.__traceback__
+    while found and found.tb_next:
+        found = found.tb_next
+    if found is None:
+        return "an unknown place"
+    code = found.tb_frame.f_code
+    return f"{Path(code.co_filename).name}, line {found.tb_lineno}, in {code.co_name}"

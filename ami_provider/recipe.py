@@ -15,9 +15,10 @@ from ami_provider.faults import Path, refuse
 BaseUpdate = Literal["with-content", "always", "never"]
 Family = Literal["al2023", "al2"]
 
+OPTIMIZED = "/aws/service/ecs/optimized-ami"
 BASE_ALIASES: dict[str, tuple[str, Family]] = {
-    "al2023-gpu": ("/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended", "al2023"),
-    "al2-gpu": ("/aws/service/ecs/optimized-ami/amazon-linux-2/gpu/recommended", "al2"),
+    "al2023-gpu": (f"{OPTIMIZED}/amazon-linux-2023/gpu/recommended/image_id", "al2023"),
+    "al2-gpu": (f"{OPTIMIZED}/amazon-linux-2/gpu/recommended/image_id", "al2"),
 }
 """Base AMIs by short name: the SSM parameter AWS publishes them under, and their family."""
 

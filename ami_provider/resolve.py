@@ -19,6 +19,7 @@ from ami_provider.lookups.site import find_machine_faults, find_site_faults
 from ami_provider.recipe import BaseUpdate, ImageRecipe
 from ami_provider.resolved import ResolvedBase, ResolvedImage, ResolvedModel, ResolvedRecipe
 from ami_provider.site import BuildSite
+from ami_provider.unknowns import touches
 from ami_provider.volume import find_volume_faults
 
 
@@ -53,14 +54,14 @@ def resolve(
     """
     keeps = kept.base if kept and kept.base.source == recipe.base.source else None
     models = [
-        (i, m) for i, m in enumerate(recipe.models) if not _in(unknown, f"recipe.models[{i}]")
+        (i, m) for i, m in enumerate(recipe.models) if not touches(unknown, f"recipe.models[{i}]")
     ]
     listed, found = ask_all([partial(_list, m, f"recipe.models[{i}]", aws) for i, m in models])
     questions: list[Question[ResolvedModel]] = [q for group in listed for q in group or ()]
     questions_of: list[Question[object]] = [
         partial(_ask_base, recipe, aws, policy, keeps, unknown),
         *(partial(get_image, image, f"recipe.images[{i}]", aws)
-          for i, image in enumerate(recipe.images) if not _in(unknown, f"recipe.images[{i}]")),
+          for i, image in enumerate(recipe.images) if not touches(unknown, f"recipe.images[{i}]")),
         *questions,
     ]  # fmt: skip
     answers, more = ask_all(questions_of)
@@ -75,10 +76,6 @@ def resolve(
     return _with_base(recipe, images, files, aws, policy, kept, keeps, newest)
 
 
-def _in(unknown: frozenset[str], path: str) -> bool:
-    return any(p == path or p.startswith((f"{path}.", f"{path}[")) for p in unknown)
-
-
 def _list(model: Model, path: str, aws: Aws) -> list[Question[ResolvedModel]]:
     return find_questions(model, path, aws)
 
@@ -90,7 +87,7 @@ def _ask_base(
     keeps: ResolvedBase | None,
     unknown: frozenset[str],
 ) -> str | None:
-    if _in(unknown, "recipe.base"):
+    if touches(unknown, "recipe.base"):
         return None
     return keeps.ami_id if keeps and policy == "never" else get_newest_id(recipe.base, aws)
 
@@ -166,7 +163,7 @@ def find_bake_faults(
     urls = [
         partial(check_http, model, f"recipe.models[{i}]")
         for i, model in enumerate(recipe.models)
-        if model.is_http and not _in(unknown, f"recipe.models[{i}]")
+        if model.is_http and not touches(unknown, f"recipe.models[{i}]")
     ]
     _, faults = ask_all(urls)
     faults += find_site_faults(site, aws, unknown=unknown)

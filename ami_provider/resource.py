@@ -58,6 +58,8 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
     """What the fingerprint is taken of, readable."""
     images: pulumi.Output[list[dict[str, str]]]
     """Container images: `repository`, `tag` (or ""), `digest`, and `uri` for job definitions."""
+    model_checksums: pulumi.Output[dict[str, str]]
+    """Every model's SHA-256 by its path on the image, as it was baked."""
     snapshot_ids: pulumi.Output[list[str]]
     """The EBS snapshots behind the AMI."""
     region: pulumi.Output[str]
@@ -94,5 +96,5 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
             "tags": tags or {},
             "lineage": lineage,
         }
-        shown = [key for key in OUTPUTS if key != "resolved"]
-        super().__init__(BakedAmiProvider(), name, given | dict.fromkeys(shown), options)
+        shown = dict.fromkeys(OUTPUTS)
+        super().__init__(BakedAmiProvider(), name, given | shown, options)

@@ -42,6 +42,17 @@ def name_unknown(value: Any) -> Any:
     return UNKNOWN if type(value).__name__ == "Unknown" else value
 
 
+def touches(unknown: frozenset[str], path: str) -> bool:
+    """Whether the value at the path, a part of it, or what holds it is unknown."""
+    ends = (".", "[")
+    return any(
+        p == path
+        or (p.startswith(path) and p[len(path)] in ends)
+        or (path.startswith(p) and path[len(p)] in ends)
+        for p in unknown
+    )
+
+
 def replace_unknown(value: Any, path: Path = ()) -> tuple[Any, frozenset[str]]:
     """The data with stand-ins for unknown values, and the paths of those values."""
     paths: frozenset[str] = frozenset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -28,12 +27,11 @@ def get_newest_id(base: BaseAmi, aws: Aws) -> str:
         if errors.get_code(error) in ("ParameterNotFound", "ParameterVersionNotFound"):
             raise FaultsError([_no_parameter(base, name, aws.region)]) from None
         raise fault_of(error, PATH, "ssm:GetParameter", on=name) from None
+    # The value is the ID alone, or a document with it (`…/recommended`).
     found = re.search(r"ami-[0-9a-f]{8,17}", value)
     if found is None:
         reason = f"the SSM parameter {name} holds {value[:60]!r}, not an AMI ID. Name another one."
         raise FaultsError([Fault(PATH, reason)])
-    if not value.startswith("ami-"):
-        return str(json.loads(value).get("image_id", found.group())) if value[0] == "{" else value
     return found.group()
 
 
@@ -96,8 +94,9 @@ def _unusable(image: Any, ami_id: str, family: Family | None, root: Any | None) 
     reasons = []
     if image.get("State") != "available":
         reasons.append(f"{ami_id} is {image.get('State')}, not available. Choose another AMI.")
-    if image.get("Architecture") != "x86_64":
-        reasons.append(f"{ami_id} is for {image.get('Architecture')}; only x86_64 is supported.")
+    architecture = image.get("Architecture", "x86_64")
+    if architecture != "x86_64":
+        reasons.append(f"{ami_id} is for {architecture}; only x86_64 is supported.")
     if root is None:
         reasons.append(f"{ami_id} has no EBS root volume, so it cannot be imaged.")
     if family is None:

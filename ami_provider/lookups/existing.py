@@ -28,13 +28,21 @@ def find_twin_base(recipe: ResolvedRecipe, aws: Aws) -> str | None:
     return tags.to_mapping(found[-1].get("Tags")).get(BASE) if found else None
 
 
-def find_baked(recipe: ResolvedRecipe, aws: Aws) -> str | None:
-    """The ID of an available and verified AMI with this recipe's fingerprint. A forecast only:
+def find_baked(recipe: ResolvedRecipe, aws: Aws) -> dict[str, Any] | None:
+    """`ami_id`, `ami_name`, `snapshot_ids` of an available, verified AMI of this fingerprint.
 
-    the bake looks again when it starts. Raises `FaultsError` where looking is not allowed.
+    A forecast only: the bake looks again. Raises `FaultsError` where looking is not allowed.
     """
     found = _find_verified({tags.FINGERPRINT: fingerprint(recipe.manifest())}, aws)
-    return str(found[-1]["ImageId"]) if found else None
+    if not found:
+        return None
+    image = found[-1]
+    disks = (m.get("Ebs", {}).get("SnapshotId") for m in image.get("BlockDeviceMappings", []))
+    return {
+        "ami_id": str(image["ImageId"]),
+        "ami_name": str(image.get("Name", "")),
+        "snapshot_ids": [str(disk) for disk in disks if disk],
+    }
 
 
 def _find_verified(tagged: dict[str, str], aws: Aws) -> list[Any]:

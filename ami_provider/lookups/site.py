@@ -12,6 +12,7 @@ from ami_provider.faults import Fault, FaultsError
 from ami_provider.lookups.asking import Question, ask_all, fault_of
 from ami_provider.recipe import Family
 from ami_provider.site import BuildSite, find_undriven, is_instance_type
+from ami_provider.unknowns import touches
 
 
 def find_site_faults(site: BuildSite, aws: Aws, *, unknown: frozenset[str]) -> list[Fault]:
@@ -19,12 +20,15 @@ def find_site_faults(site: BuildSite, aws: Aws, *, unknown: frozenset[str]) -> l
 
     `unknown` has the paths of inputs whose values are not known yet; they are left out.
     """
+    types = _known("site.instance_types", site.instance_types, unknown)
+    if is_instance_type(site.verify) and "site.verify" not in unknown:
+        types.append(("site.verify", site.verify))
     subnets = _known("site.subnet_ids", site.subnet_ids, unknown)
     groups = _known("site.security_group_ids", site.security_group_ids, unknown)
     found_subnets: dict[str, Any] = {}
     found_groups: dict[str, Any] = {}
     questions: list[Question[Any]] = [
-        partial(_find_offers, site, aws),
+        partial(_find_offers, types, aws),
         partial(_check_subnets, subnets, found_subnets, aws),
         partial(_check_groups, groups, found_groups, aws),
     ]
@@ -34,13 +38,13 @@ def find_site_faults(site: BuildSite, aws: Aws, *, unknown: frozenset[str]) -> l
     faults += _vpc_faults(subnets, found_subnets, groups, found_groups)
     zones = {str(s["AvailabilityZone"]) for s in found_subnets.values()}
     if zones and offered is not None:
-        faults += _offer_faults(site, offered, zones)
+        faults += _offer_faults(types, offered, zones)
     return faults
 
 
 def _known(path: str, values: tuple[str, ...], unknown: frozenset[str]) -> list[tuple[str, str]]:
     listed = [(f"{path}[{i}]", value) for i, value in enumerate(values)]
-    return [(at, value) for at, value in listed if at not in unknown and path not in unknown]
+    return [(at, value) for at, value in listed if not touches(unknown, at)]
 
 
 def _check_subnets(wanted: list[tuple[str, str]], found: dict[str, Any], aws: Aws) -> None:
@@ -97,14 +101,14 @@ def _check_profile(profile: str, aws: Aws) -> None:
                                  f"could not reach SSM, ECR or S3. Add one.")])  # fmt: skip
 
 
-def _find_offers(site: BuildSite, aws: Aws) -> dict[str, set[str]]:
+def _find_offers(types: list[tuple[str, str]], aws: Aws) -> dict[str, set[str]]:
     """Zones by instance type, for all types the site names."""
     offers: dict[str, set[str]] = {}
-    types = list(site.instance_types)
-    if is_instance_type(site.verify):
-        types.append(site.verify)
+    if not types:
+        return offers
     pages = aws.ec2.get_paginator("describe_instance_type_offerings").paginate(
-        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": types}]
+        LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": [t for _, t in types]}],
     )
     try:
         for page in pages:
@@ -140,10 +144,9 @@ def _vpc_faults(
                         f"of that VPC.")  # fmt: skip
 
 
-def _offer_faults(site: BuildSite, offers: dict[str, set[str]], zones: set[str]) -> Iterator[Fault]:
-    types = [(f"site.instance_types[{i}]", t) for i, t in enumerate(site.instance_types)]
-    if is_instance_type(site.verify):
-        types.append(("site.verify", site.verify))
+def _offer_faults(
+    types: list[tuple[str, str]], offers: dict[str, set[str]], zones: set[str]
+) -> Iterator[Fault]:
     for path, kind in types:
         have = offers.get(kind, set())
         if not have:

@@ -180,7 +180,7 @@ def test_order_and_spelling_never_matter_and_content_always_does(
     )
     keys = list(extra.items())
     for items in (images, models, keys):
-        seed.shuffle(items)  # type: ignore[arg-type]
+        seed.shuffle(items)
     other = recipe.model_copy(
         update={
             "images": tuple(images),

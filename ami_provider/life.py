@@ -1,0 +1,129 @@
+"""The AMI's life as the engine asks for it: made, looked at, kept up, let go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ami_provider import errors, tags
+from ami_provider.aws import get_aws
+from ami_provider.bake import BakedImage, bake, delete_ami
+from ami_provider.checking import DERIVED, GIVEN, OWN, Props, read_inputs
+from ami_provider.errors import BakeError
+from ami_provider.faults import parse
+from ami_provider.fingerprint import whole_numbers
+from ami_provider.lookups.existing import get_content_tags
+from ami_provider.progress import create_announcer, create_reporter
+from ami_provider.resolved import ResolvedRecipe
+from ami_provider.site import Lineage
+
+
+def create_ami(props: Props) -> Props:
+    """Bake the AMI, or take the one that has this content; gives all outputs.
+
+    An interrupted run leaves its progress in AWS, and the next one goes on from there.
+    """
+    asked = read_inputs(_given(props))
+    recipe = parse(ResolvedRecipe, whole_numbers(props["resolved"]))
+    image = bake(
+        recipe,
+        asked.site,
+        asked.lineage,
+        aws=get_aws(asked.site.region),
+        report=create_reporter(asked.lineage.urn),
+        user_tags=asked.site.tags | get_content_tags(recipe),
+    )
+    if image.adopted:
+        create_announcer(asked.lineage.urn)(f"{image.ami_id} has this content: used, not baked.")
+    return {key: props[key] for key in (*GIVEN, *DERIVED) if key in props} | _made(image)
+
+
+def _made(image: BakedImage) -> Props:
+    return {
+        "ami_id": image.ami_id,
+        "ami_name": image.name,
+        "snapshot_ids": list(image.snapshot_ids),
+        "owner_nonce": image.owner_nonce,
+        "model_checksums": dict(image.model_checksums),
+        "state": "available",
+    }
+
+
+def find_ami(image_id: str, props: Props) -> Props | None:
+    """The outputs as AWS has them now; None only if EC2 says that the AMI does not exist."""
+    aws = get_aws(str(props["region"]))
+    try:
+        answer = aws.ec2.describe_images(
+            ImageIds=[image_id], IncludeDeprecated=True, IncludeDisabled=True
+        )
+    except Exception as error:
+        if errors.is_not_found(error):
+            return None
+        raise errors.bake_error(
+            error, f"could not look at {image_id}", "ec2:DescribeImages"
+        ) from error
+    if not answer["Images"] or answer["Images"][0].get("State") == "deregistered":
+        return None
+    image = answer["Images"][0]
+    disks = (m.get("Ebs", {}).get("SnapshotId") for m in image.get("BlockDeviceMappings", []))
+    found = {
+        "ami_name": image.get("Name", props.get("ami_name", "")),
+        "snapshot_ids": [disk for disk in disks if disk] or props.get("snapshot_ids", []),
+        "state": str(image.get("State")),
+    }
+    return {key: value for key, value in props.items() if key != "__provider"} | found
+
+
+def update_ami(image_id: str, olds: Props, news: Props) -> Props:
+    """Take over site and tags, and enable an AMI that somebody disabled; gives all outputs."""
+    aws = get_aws(str(news["region"]))
+    outs = {key: news[key] for key in (*GIVEN, *DERIVED) if key in news}
+    outs |= {key: olds[key] for key in OWN if key in olds}
+    resources = [image_id, *map(str, olds.get("snapshot_ids", []))]
+    new, old = _tags(news), _tags(olds)
+    gone = sorted(old.keys() - new.keys())
+    action = "ec2:CreateTags"
+    try:
+        if new != old and new:
+            aws.ec2.create_tags(Resources=resources, Tags=tags.to_list(new))
+        action = "ec2:DeleteTags"
+        if gone:
+            aws.ec2.delete_tags(Resources=resources, Tags=[{"Key": key} for key in gone])
+        action = "ec2:EnableImage"
+        if olds.get("state") == "disabled":
+            aws.ec2.enable_image(ImageId=image_id)
+    except Exception as error:
+        if not errors.is_aws_error(error):
+            raise
+        raise errors.bake_error(
+            error, f"could not update {image_id}", action, "Run `pulumi refresh`, then try again."
+        ) from error
+    return outs | {"state": "available"}
+
+
+def delete_owned(image_id: str, props: Props) -> None:
+    """Let go of the AMI; it and its snapshots go with their last owner. May be repeated."""
+    lineage = parse(Lineage, props["lineage"], ("lineage",))
+    nonce = str(props.get("owner_nonce", ""))
+    if not nonce:
+        raise BakeError(
+            f"the state does not say whether it owns {image_id}",
+            "There is no owner_nonce in it: it was written by hand or by another version.",
+            f"Delete the AMI yourself, then run `pulumi state delete` for {lineage.urn}.",
+        )
+    delete_ami(
+        image_id,
+        lineage=lineage,
+        nonce=nonce,
+        aws=get_aws(str(props["region"])),
+        report=create_reporter(lineage.urn),
+        snapshot_ids=tuple(map(str, props.get("snapshot_ids", []))),
+    )
+
+
+def _given(props: Mapping[str, Any]) -> Props:
+    return {key: props[key] for key in GIVEN if props.get(key) is not None}
+
+
+def _tags(props: Mapping[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (props.get("tags") or {}).items()}
