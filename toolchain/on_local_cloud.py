@@ -48,7 +48,8 @@ def _is_locked(backend: str) -> bool:
 
 
 def _up(extra: Sequence[str]) -> int:
-    status = _pulumi("up", "--yes", "--stack", STACK, *extra)
+    """Update, and end with the outputs: once, complete, whether or not they changed."""
+    status = _pulumi("up", "--yes", "--suppress-outputs", "--stack", STACK, *extra)
     return status or _pulumi("stack", "output", "--stack", STACK)
 
 

@@ -45,7 +45,7 @@ def test_up_selects_updates_and_prints_the_outputs(pulumi: Path) -> None:
     assert on_local_cloud.main(["up", "--skip-preview"]) == 0
     assert calls(pulumi) == [
         "stack select --create local",
-        "up --yes --stack local --skip-preview",
+        "up --yes --suppress-outputs --stack local --skip-preview",
         "stack output --stack local",
     ]
 
