@@ -1,7 +1,8 @@
 """What the SSM agent does with `AWS-RunShellScript`, done to a machine from outside.
 
-Behaviour follows amazon-ssm-agent's `executers.go` and `runscript`: the script file and its folder, `sh -c`,
-the process group that a time-out kills, exit code 137 for what was stopped, the end of output as the end.
+Behaviour follows amazon-ssm-agent's `executers.go` and `runscript`: the script file and its
+folder, `sh -c`, the process group that a time-out kills, exit code 137 for what was stopped, the
+end of output as the end.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from local_cloud.machines import linux
 from local_cloud.machines.contract import CommandStatus, Outcome, Script
 from local_cloud.machines.sandbox import Sandbox
 
-#: `CommandStoppedPreemptivelyExitCode`: a time-out or a cancellation, and a script's own 137 looks the same.
+#: `CommandStoppedPreemptivelyExitCode`: a time-out or a cancellation, and a script's own 137 looks
+#: the same.
 STOPPED_EARLY = 137
-#: Of each stream; SSM itself shows the first 24,000 characters. What comes after it is read and dropped.
+#: Of each stream; SSM itself shows the first 24,000 characters. What comes after it is read and
+#: dropped.
 MOST_OUTPUT_BYTES = 16 * 1024 * 1024
 #: The agent's service has this working directory, and a script without its own inherits it.
 _AGENT_FOLDER = "/usr/bin"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 _LOOK_AGAIN_S = 0.1
 
-#: Run by sh on the machine: $1 folder of the command, $2 working directory; the script on standard input.
+#: Run by sh on the machine: $1 folder of the command, $2 working directory; the script on standard
+#: input.
 _START = """
 umask 077
 mkdir -p "$1" && cat > "$1/_script.sh" && chmod 700 "$1/_script.sh" && cd "$2" || exit 1
@@ -74,6 +78,7 @@ def run_script(machine: Sandbox, script: Script, cancel: threading.Event) -> Out
         )
         code = process.wait()
         feeder.join()
+    _keep_output(machine, folder, captured)
     exit_code = STOPPED_EARLY if stopped else (code if code >= 0 else -1)
     return Outcome(
         status=_status(exit_code, cancelled=stopped == "Cancelled"),
@@ -83,6 +88,27 @@ def run_script(machine: Sandbox, script: Script, cancel: threading.Event) -> Out
         started=started,
         ended=datetime.now(UTC),
     )
+
+
+def not_run(why: str) -> Outcome:
+    """What came of a script that never started."""
+    now = datetime.now(UTC)
+    return Outcome(
+        status="Failed", exit_code=-1, stdout=b"", stderr=why.encode(), started=now, ended=now
+    )
+
+
+def _keep_output(machine: Sandbox, folder: str, captured: _Captured) -> None:
+    """Leave the output beside the script, as the agent does; a machine that is gone or full keeps
+    none.
+    """
+    for name, content in (("stdout", captured.stdout), ("stderr", captured.stderr)):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with (
+            contextlib.suppress(OSError),
+            os.fdopen(linux.open_inside(machine.root, f"{folder}/{name}", flags), "wb") as file,
+        ):
+            file.write(content)
 
 
 def _status(exit_code: int, *, cancelled: bool) -> CommandStatus:
@@ -107,7 +133,8 @@ def _follow(
     deadline: float,
     cancel: threading.Event,
 ) -> CommandStatus | None:
-    """Read both streams until they end, as the agent does; say what stopped the script early, if anything.
+    """Read both streams until they end, as the agent does; say what stopped the script early, if
+    anything.
 
     A process left in the background that keeps a stream open keeps the command going, as on AWS.
     """
@@ -143,7 +170,9 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def is_online(machine: Sandbox) -> bool:
-    """Whether the machine's agent service runs: its process is the one that the file of its run folder names."""
+    """Whether the machine's agent service runs: its process is the one that the file of its run
+    folder names.
+    """
     try:
         pid = (machine.root / "run/amazon-ssm-agent.pid").read_text().strip()
         name = (machine.root / "proc" / pid / "comm").read_text().strip()

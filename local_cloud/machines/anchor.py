@@ -1,4 +1,6 @@
-"""The namespaces of one local cloud, and commands run inside them. They end with this process, even by `kill -9`."""
+"""The namespaces of one local cloud, and commands run inside them. They end with this process,
+even by `kill -9`.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +13,20 @@ from local_cloud.machines.contract import MachineError
 HERE = Path(__file__).parent
 GATEWAY = "169.254.1.1"
 METADATA = "169.254.169.254"
-NAMES = "169.254.169.253"
+RESOLVER = "169.254.169.253"
 
 
 class Anchor:
     """A process that holds a mount, a network and a PID namespace.
 
-    Everything that the cloud mounts or starts is inside them, so the host sees none of its mounts and
-    the kernel ends every one of its processes with this one.
+    Everything that the cloud mounts or starts is inside them, so the host sees none of its mounts
+    and the kernel ends every one of its processes with this one.
     """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork",
-             "--kill-child", "bash", str(HERE / "anchor.sh"), GATEWAY, METADATA, NAMES],
+             "--kill-child", "bash", str(HERE / "anchor.sh"), GATEWAY, METADATA, RESOLVER],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, start_new_session=True, cwd="/",
         )  # fmt: skip
@@ -47,7 +49,9 @@ class Anchor:
         return ["nsenter", "--target", str(self.pid), "--net" if network else "--mount", *command]
 
     def run(self, *command: str, network: bool = False, stdin: str | None = None) -> str:
-        """Run a command inside and return what it printed. Raises MachineError with what it complained of."""
+        """Run a command inside and return what it printed. Raises MachineError with what it
+        complained of.
+        """
         done = subprocess.run(
             self.entering(*command, network=network),
             input=stdin, capture_output=True, text=True, check=False, cwd="/",

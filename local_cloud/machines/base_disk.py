@@ -1,4 +1,5 @@
-"""The disk that every base AMI begins with: an ext4 image made once of Debian's packages, in the user's cache.
+"""The disk that every base AMI begins with: an ext4 image made once of Debian's packages, in the
+user's cache.
 
 `python -m local_cloud.machines.base_disk` makes it ahead of time.
 """
@@ -38,7 +39,9 @@ class Distribution:
 
 
 def find_distribution(etc: Path = Path("/etc")) -> Distribution:
-    """Read the first package mirror that this host's apt uses. Raises MachineError when it uses none."""
+    """Read the first package mirror that this host's apt uses. Raises MachineError when it uses
+    none.
+    """
     release = dict(_pairs((etc / "os-release").read_text(), "="))
     suite = release.get("VERSION_CODENAME", "").strip('"')
     mirror = next(_mirrors(etc / "apt"), None)
@@ -142,8 +145,8 @@ def _make(image: Path, distribution: Distribution, say: Callable[[str], None]) -
 def _install(root: Path, distribution: Distribution, log: Path, say: Callable[[str], None]) -> None:
     """Run debootstrap in a mount namespace of its own, so that what it mounts never outlives it."""
     command = [
-        "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-        "debootstrap", "--variant=minbase", f"--include={','.join(_packages())}",
+        "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child",
+        "--mount-proc", "debootstrap", "--variant=minbase", f"--include={','.join(_packages())}",
         f"--components={','.join(distribution.components)}",
         distribution.suite, str(root), distribution.mirror,
     ]  # fmt: skip

@@ -4,8 +4,9 @@
 # PID, network, UTS, IPC and control-group namespaces, where it still sees the host's files.
 #
 # Told on standard input and output: it says its PID, waits for "go" (the network is there then), says "up".
-# Environment: ROOT (an empty folder), DISK (number of the root disk's loop device), ADDRESS, GATEWAY, NAMES,
-# HOST_NAME, SEARCH (domain), CA (certificates to trust besides the disk's own), GPUS, GUEST (files for /run).
+# Environment: ROOT (an empty folder), DISK (number of the root disk's loop device), ADDRESS, GATEWAY, RESOLVER,
+# HOST_NAME, SEARCH (domain), CA (certificates to trust besides the disk's own),
+# GPUS (how many), GPU_TEXT (sed's commands that put the model into the driver's tools), GUEST (files for /run).
 set -eu
 
 read -r pid _ < /proc/self/stat   # the host's /proc, hence the PID that the host sees
@@ -33,15 +34,22 @@ make_dev() {
 }
 
 make_gpus() {
-  local index
+  local index tool lib=$ROOT/usr/lib/local-cloud
   [ "$GPUS" -gt 0 ] || return 0
   # Character devices that nothing answers on; opening one fails as it does without the driver's module.
   for index in $(seq 0 $((GPUS - 1))); do node "nvidia$index" 666 c 195 "$index"; done
   node nvidiactl 666 c 195 255
   node nvidia-uvm 666 c 510 0
+  [ -e "$lib/driver-built-for" ] || return 0   # an AMI without the driver
   mkdir -p "$ROOT/run/nvidia/bin"
-  install -m 755 "$GUEST"/nvidia/* "$ROOT/run/nvidia/bin/"
-  seq "$GPUS" | sed "s|.*|$GPU_MODEL|" > "$ROOT/run/nvidia/gpus"
+  for tool in "$GUEST"/nvidia/*; do
+    sed "$GPU_TEXT" "$tool" > "$ROOT/run/nvidia/bin/${tool##*/}"
+    chmod 755 "$ROOT/run/nvidia/bin/${tool##*/}"
+  done
+  if [ "$(sed -n 's/^kernel\t//p' "$lib/packages.tsv" | cut -f 1,2)" != "$(cut -f 1,2 "$lib/driver-built-for")" ]; then
+    echo "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest" \
+      "NVIDIA driver is installed and running." > "$ROOT/run/nvidia/fault"
+  fi
 }
 
 make_cgroups() {
@@ -78,7 +86,7 @@ make_run() {
   while read -r unit; do
     ln -s /dev/null "$ROOT/run/systemd/system/$unit"
   done < <(grep -v '^#' "$GUEST/masked-units.txt")
-  printf 'nameserver %s\nsearch %s\n' "$NAMES" "$SEARCH" > "$ROOT/run/systemd/resolve/resolv.conf"
+  printf 'nameserver %s\nsearch %s\n' "$RESOLVER" "$SEARCH" > "$ROOT/run/systemd/resolve/resolv.conf"
   # The disk keeps its own list of authorities: the cloud's is laid over it for this boot alone.
   local bundle=$ROOT/etc/ssl/certs/ca-certificates.crt
   if [ -f "$bundle" ]; then
@@ -118,6 +126,8 @@ mount --move /dev "$ROOT/dev"
 # Kernel settings belong to the host, but those of the network to the machine's own namespace.
 mount --bind "$ROOT/proc/sys" "$ROOT/proc/sys"
 mount -o remount,bind,ro "$ROOT/proc/sys"
+cat /proc/sys/kernel/random/uuid > "$ROOT/run/local-cloud/boot_id"
+mount --bind "$ROOT/run/local-cloud/boot_id" "$ROOT/proc/sys/kernel/random/boot_id"
 mount --bind "$ROOT/proc/sys/net" "$ROOT/proc/sys/net"
 mount -o remount,bind,rw "$ROOT/proc/sys/net"
 hostname "$HOST_NAME"

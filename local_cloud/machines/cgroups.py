@@ -1,4 +1,6 @@
-"""Control groups of machines, for the hierarchies that this host has (version 1, hybrid, or version 2)."""
+"""Control groups of machines, for the hierarchies that this host has (version 1, hybrid, or
+version 2).
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,19 @@ class Group:
         """Make it. A version 1 cpuset starts empty and takes no process until it has processors."""
         for folder in self.folders:
             folder.mkdir(parents=True, exist_ok=True)
+            self._pass_on_controllers(folder)
             for file in ("cpuset.cpus", "cpuset.mems"):
                 self._inherit(folder, file)
+
+    def _pass_on_controllers(self, folder: Path) -> None:
+        """In version 2 a group has the controllers that each one above it passes on."""
+        for one in reversed(folder.parents[: len(Path(self.name).parts)]):
+            available = one / "cgroup.controllers"
+            if not available.exists():
+                return
+            for controller in available.read_text().split():
+                with contextlib.suppress(OSError):  # one that cannot be passed on is not missed
+                    (one / "cgroup.subtree_control").write_text(f"+{controller}")
 
     def _inherit(self, folder: Path, file: str) -> None:
         if not (folder / "cgroup.clone_children").exists() or not (folder / file).exists():
@@ -60,7 +73,9 @@ class Group:
         return Group(f"{self.name}/{name}")
 
     def delete(self, *, timeout_s: float = 5.0) -> None:
-        """Remove it with everything below; its processes must have ended, and the kernel may lag a little."""
+        """Remove it with everything below; its processes must have ended, and the kernel may lag a
+        little.
+        """
         deadline = time.monotonic() + timeout_s
         while left := [folder for folder in self.folders if folder.exists()]:
             for folder in left:

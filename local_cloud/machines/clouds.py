@@ -1,4 +1,6 @@
-"""The list of local clouds with real machines on this host, so that what a dead one left is found and removed."""
+"""The list of local clouds with real machines on this host, so that what a dead one left is found
+and removed.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,17 @@ from pathlib import Path
 from local_cloud.machines import linux
 from local_cloud.machines.cgroups import Group
 
-#: One file a cloud. It is gone after a reboot of the host, and so is everything that it speaks of but files.
+#: One file a cloud. It is gone after a reboot of the host, and so is everything that it speaks of
+#: but files.
 RECORDS = Path("/run/baked-ami-local-cloud")
 _GROUPS = "baked-ami-local-cloud"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudRecord:
-    """A cloud: its process and its anchor, each with the start time that tells it from a later namesake."""
+    """A cloud: its process and its anchor, each with the start time that tells it from a later
+    namesake.
+    """
 
     cloud_id: str
     pid: int
@@ -77,7 +82,9 @@ def find_live(root: Path) -> CloudRecord | None:
 
 
 def remove_dead() -> list[CloudRecord]:
-    """Remove what clouds whose process is gone left behind; gives those clouds. Call it `locked`."""
+    """Remove what clouds whose process is gone left behind; gives those clouds. Call it
+    `locked`.
+    """
     dead = [one for one in _records() if not _is_alive(one)]
     for one in dead:
         _end(one.anchor_pid, one.anchor_started)
@@ -92,7 +99,8 @@ def _is_alive(cloud: CloudRecord) -> bool:
 
 
 def _end(pid: int, started: int) -> None:
-    """Kill PID 1 of the cloud's namespace, with which the kernel kills all its processes; wait for that.
+    """Kill PID 1 of the cloud's namespace, with which the kernel kills all its processes; wait for
+    that.
 
     Nothing is done to a process that only has the same number.
     """

@@ -1,4 +1,6 @@
-"""Volumes and snapshots: one ext4 image file each, on one XFS file system of the cloud that shares their blocks."""
+"""Volumes and snapshots: one ext4 image file each, on one XFS file system of the cloud that shares
+their blocks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from local_cloud.machines import linux
@@ -22,7 +25,9 @@ _LONGEST_UNMOUNT_S = 10.0
 
 
 class RealDisks:
-    """The disks of one cloud, in the file `disks.xfs` of its folder; they outlive the process there."""
+    """The disks of one cloud, in the file `disks.xfs` of its folder; they outlive the process
+    there.
+    """
 
     def __init__(self, root: Path, *, anchor: Anchor, base_image: Callable[[], Path]) -> None:
         """Mount the file inside the anchor's namespace, making it first where there is none.
@@ -71,7 +76,9 @@ class RealDisks:
         os.truncate(target, size_gib * GIB)
 
     def grow_volume(self, volume_id: str, *, size_gib: int) -> None:
-        """Make the block device longer. Its file system grows at the next boot, or by `resize2fs` inside."""
+        """Make the block device longer. Its file system grows at the next boot, or by `resize2fs`
+        inside.
+        """
         path = self.volume_path(volume_id)
         if path.stat().st_size > size_gib * GIB:
             raise ValueError(f"{volume_id} is larger than {size_gib} GiB; a volume only grows")
@@ -87,7 +94,11 @@ class RealDisks:
         if not source.exists():
             raise KeyError(volume_id)
         mounted = self.find_mounted(volume_id)
-        with linux.frozen(mounted[0]) if mounted else contextlib.nullcontext():
+        if mounted:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), ExitStack() as held:
+                held.enter_context(linux.frozen(mounted[0]))
+                linux.clone_file(source, target)
+        if not target.exists():  # not mounted, or not any more
             linux.clone_file(source, target)
 
     def copy_snapshot(self, source_id: str, target_id: str) -> None:
@@ -97,7 +108,9 @@ class RealDisks:
         self._delete(self._snapshot_path(snapshot_id))
 
     def add_base_snapshot(self, snapshot_id: str, *, family: str) -> None:
-        """Nothing happens when the snapshot is there already, as in a cloud that is started again."""
+        """Nothing happens when the snapshot is there already, as in a cloud that is started
+        again.
+        """
         if self._snapshot_path(snapshot_id).exists():
             return
         made = self._folder / "base" / family
@@ -138,7 +151,9 @@ class RealDisks:
         linux.trim(self._folder)
 
     def close(self) -> None:
-        """Write everything to the file and unmount it; the machines are off. A second call changes nothing."""
+        """Write everything to the file and unmount it; the machines are off. A second call changes
+        nothing.
+        """
         if self._closed:
             return
         self._closed = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,4 +61,14 @@ def _why_not_kernel() -> str | None:
         return "no control groups are mounted (/sys/fs/cgroup)"
     if closed := [one.mount for one in hierarchies if not os.access(one.mount, os.W_OK)]:
         return f"control groups cannot be made: {closed[0]} is read-only (a container?)"
+    return _why_not_namespaces()
+
+
+def _why_not_namespaces() -> str | None:
+    tried = subprocess.run(
+        ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if tried.returncode != 0:
+        return f"this root may not make namespaces (a container?): {tried.stderr.strip()}"
     return None

@@ -27,6 +27,8 @@ _LOOP_CONFIGURE = 0x4C0A
 _LOOP_SET_CAPACITY = 0x4C07
 _LO_FLAGS_AUTOCLEAR = 4
 _CLONE_NEWNET = 0x40000000
+_SYS_OPENAT2 = 437
+_RESOLVE_IN_ROOT = 0x10
 _FIEMAP_FLAG_SYNC = 1
 _FIEMAP_EXTENT_LAST = 0x1
 _FIEMAP_EXTENT_SHARED = 0x2000
@@ -37,7 +39,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Extent:
-    """A run of bytes of a file that has blocks of its own on the disk. `shared`: another file has them too."""
+    """A run of bytes of a file that has blocks of its own on the disk. `shared`: another file has
+    them too.
+    """
 
     start: int
     length: int
@@ -71,7 +75,9 @@ def in_network_of(pid: int, work: Callable[[], T]) -> T:
 
 
 def clone_file(source: Path, target: Path) -> None:
-    """Make `target` a copy of `source` that shares its blocks until one of them is written (reflink)."""
+    """Make `target` a copy of `source` that shares its blocks until one of them is written
+    (reflink).
+    """
     with source.open("rb") as reading, target.open("xb") as writing:
         try:
             fcntl.ioctl(writing.fileno(), _FICLONE, reading.fileno())
@@ -82,7 +88,9 @@ def clone_file(source: Path, target: Path) -> None:
 
 @contextmanager
 def frozen(folder: Path) -> Iterator[None]:
-    """Hold the file system that `folder` is on: everything written is on disk and nothing is added."""
+    """Hold the file system that `folder` is on: everything written is on disk and nothing is
+    added.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.ioctl(descriptor, _FIFREEZE, 0)
@@ -90,6 +98,26 @@ def frozen(folder: Path) -> Iterator[None]:
             yield
         finally:
             fcntl.ioctl(descriptor, _FITHAW, 0)
+    finally:
+        os.close(descriptor)
+
+
+def open_inside(root: Path, path: str, flags: int) -> int:
+    """Open a path as a process would whose root is the folder: links in it never lead outside.
+
+    Gives a file descriptor. Made files are for their owner only.
+    """
+    descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        mode = 0o600 if flags & os.O_CREAT else 0
+        how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT)
+        opened = int(
+            _libc.syscall(_SYS_OPENAT2, descriptor, path.lstrip("/").encode(), how, len(how))
+        )
+        if opened < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+        return opened
     finally:
         os.close(descriptor)
 
@@ -139,7 +167,8 @@ class LoopDevice:
                 with Path("/dev/loop-control").open("r+b", buffering=0) as control:
                     number = fcntl.ioctl(control.fileno(), _LOOP_CTL_GET_FREE)
                 self._descriptor = _open_loop(number)
-                # struct loop_config: fd, block_size, loop_info64 (flags at byte 52), 8 reserved words
+                # struct loop_config: fd, block_size, loop_info64 (flags at byte 52), 8 reserved
+                # words
                 info = bytearray(232)
                 struct.pack_into("=I", info, 52, _LO_FLAGS_AUTOCLEAR)
                 config = struct.pack("=II", backing.fileno(), 0) + bytes(info) + bytes(64)
@@ -176,7 +205,8 @@ def tell_loop_its_file_grew(number: int) -> None:
 
 
 def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot: with the pid it names a process for good.
+    """When the process started, in clock ticks since boot: with the pid it names a process for
+    good.
 
     None when there is no such process, or only its zombie.
     """

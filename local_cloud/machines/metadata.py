@@ -1,4 +1,6 @@
-"""The instance metadata service (IMDS, both versions): one WSGI app for all machines, told apart by address."""
+"""The instance metadata service (IMDS, both versions): one WSGI app for all machines, told apart
+by address.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _TOP = ("dynamic", "meta-data", "user-data")
 
 
 class MetadataService:
-    """Answers by source address. `find` gives what is true of the machine at an address just now."""
+    """Answers by source address. `find` gives what is true of the machine at an address just
+    now.
+    """
 
     def __init__(self, find: Callable[[str], InstanceMetadata | None]) -> None:
         self._find = find
@@ -88,7 +92,9 @@ class MetadataService:
 
 
 def _limit_hops(environ: Mapping[str, Any], hop_limit: int) -> None:
-    """Let the answer to this PUT die after so many hops; only the PUT's answer is limited, as on EC2."""
+    """Let the answer to this PUT die after so many hops; only the PUT's answer is limited, as on
+    EC2.
+    """
     connection = environ.get("werkzeug.socket")
     if isinstance(connection, socket.socket):
         connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)

@@ -1,4 +1,6 @@
-"""The resolver of a cloud's network: AWS's names lead to the cloud, a machine's own name to it, nothing further."""
+"""The resolver of a cloud's network: AWS's names lead to the cloud, a machine's own name to it,
+nothing further.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class Names:
 
 
 class NamesServer:
-    """Serves `Names` on a UDP socket and a listening TCP socket that were made where it is to be reached."""
+    """Serves `Names` on a UDP socket and a listening TCP socket that were made where it is to be
+    reached.
+    """
 
     def __init__(self, names: Names, *, udp: socket.socket, tcp: socket.socket) -> None:
         self._udp, self._tcp = udp, tcp

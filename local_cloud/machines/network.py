@@ -1,6 +1,8 @@
-"""The cloud's network: a cable to each machine, and servers on the addresses that every machine reaches.
+"""The cloud's network: a cable to each machine, and servers on the addresses that every machine
+reaches.
 
-It lives in the anchor's network namespace; the host's own network is not touched and cannot be reached.
+It lives in the anchor's network namespace; the host's own network is not touched and cannot be
+reached.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class Network:
     def connect(self, pid: int, spec: MachineSpec) -> None:
         """Give the process's network namespace an `eth0`, and a route to it from here.
 
-        Whatever the VPC's ranges are, a machine is one /32 behind one cable. The cable goes with the machine.
+        Whatever the VPC's ranges are, a machine is one /32 behind one cable. The cable goes with
+        the machine.
         """
         name = f"machine{next(self._cables)}"
         self._anchor.run(

@@ -1,8 +1,11 @@
-"""Machines that really run, on this host: the composition of anchor, network, disks and sandboxes."""
+"""Machines that really run, on this host: the composition of anchor, network, disks and
+sandboxes.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Protocol
 
 from local_cloud.machines import agent, clouds, linux
-from local_cloud.machines.anchor import GATEWAY, METADATA, NAMES, Anchor
+from local_cloud.machines.anchor import GATEWAY, METADATA, RESOLVER, Anchor
 from local_cloud.machines.base_disk import get_base_image
 from local_cloud.machines.contract import (
     Disks,
@@ -66,8 +69,9 @@ def open_real(
 ) -> tuple[Machines, Disks]:
     """Start a cloud's machine room on the folder `root`, after removing what dead clouds left.
 
-    Machines reach `app` under AWS's names. Disks stay in `root` between runs unless it is `temporary`:
-    then the next start of any cloud removes the folder if this process dies. Raises MachineError.
+    Machines reach `app` under AWS's names. Disks stay in `root` between runs unless it is
+    `temporary`: then the next start of any cloud removes the folder if this process dies. Raises
+    MachineError.
     """
     if reason := why_not_real():
         raise MachineError(reason)
@@ -128,7 +132,7 @@ class RealMachines:
         disks.find_mounted = self._find_mounted
         listen = self._network.listen
         self._names_server = NamesServer(
-            self.names, udp=listen(NAMES, 53, SOCK_DGRAM), tcp=listen(NAMES, 53, SOCK_STREAM)
+            self.names, udp=listen(RESOLVER, 53, SOCK_DGRAM), tcp=listen(RESOLVER, 53, SOCK_STREAM)
         )
         self._servers = [
             HttpServer(MetadataService(self._metadata_at), listen(METADATA, 80, SOCK_STREAM)),
@@ -181,6 +185,7 @@ class RealMachines:
                 return
         with self._lock:
             self._machines.pop(name, None)
+        shutil.rmtree(machine.sandbox.folder, ignore_errors=True)
         machine.gone.set()
         machine.rebooted.set()
         if self.on_power_off and not machine.told_to_end:
@@ -219,7 +224,11 @@ class RealMachines:
         return machine is not None and agent.is_online(machine.sandbox)
 
     def run(self, instance_id: str, script: Script, cancel: threading.Event) -> Outcome:
-        return agent.run_script(self._get(instance_id).sandbox, script, cancel)
+        with self._lock:
+            machine = self._machines.get(instance_id)
+        if machine is None:
+            return agent.not_run(f"{instance_id} is not up")
+        return agent.run_script(machine.sandbox, script, cancel)
 
     def _get(self, instance_id: str) -> _Machine:
         with self._lock:

@@ -10,16 +10,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from local_cloud.machines import linux
-from local_cloud.machines.anchor import GATEWAY, HERE, NAMES, Anchor
+from local_cloud.machines.anchor import GATEWAY, HERE, RESOLVER, Anchor
 from local_cloud.machines.cgroups import Group
 from local_cloud.machines.contract import MachineError, MachineSpec
+from local_cloud.machines.gpus import text_of
 
 Ending = Literal["power-off", "reboot", "death"]
 
-GPU_MODEL = "NVIDIA A10G"  # of the g5 family
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals": start poweroff.target
 _REBOOT = signal.SIGRTMIN + 5
 #: How the kernel lets the parent know that PID 1 of a namespace called reboot(2): see reboot(2).
@@ -28,7 +28,9 @@ _ENDINGS: dict[int, Ending] = {-signal.SIGINT: "power-off", -signal.SIGHUP: "reb
 
 @dataclass(frozen=True)
 class Wiring:
-    """Plugs the machine that is about to boot (PID as the host sees it) into the cloud's network."""
+    """Plugs the machine that is about to boot (PID as the host sees it) into the cloud's
+    network.
+    """
 
     connect: Callable[[int, MachineSpec], None]
     ca: Path
@@ -49,7 +51,8 @@ class Sandbox:
     ) -> None:
         """Start it; returns when its PID 1 has become the disk's init. Raises MachineError.
 
-        `folder` is the machine's own on the host: the mount point of its root and its console's log.
+        `folder` is the machine's own on the host: the mount point of its root and its console's
+        log.
         """
         self.spec = spec
         self.group = group
@@ -64,7 +67,7 @@ class Sandbox:
             raise
 
     def _start(self, disk: Path, wiring: Wiring) -> None:
-        with contextlib.closing(linux.LoopDevice(disk)) as loop:
+        with contextlib.closing(linux.LoopDevice(disk)) as loop:  # the mount keeps it from then on
             self.loop = loop.number
             with (self.folder / "console.log").open("ab") as console:
                 self._process = subprocess.Popen(
@@ -74,25 +77,30 @@ class Sandbox:
                 )  # fmt: skip
             assert self._process.stdin is not None
             assert self._process.stdout is not None
+            self.pid = 0
             try:
                 with self._process.stdin as tell, self._process.stdout as hear:
-                    first = hear.readline().strip()
-                    if not first:
-                        raise MachineError(self._complaint())
-                    self.pid = int(first)
+                    self.pid = int(self._hear(hear))
+                    self.started = linux.start_time(self.pid) or 0
                     wiring.connect(self.pid, self.spec)
                     tell.write("go\n")
                     tell.flush()
-                    if hear.readline().strip() != "up":
-                        raise MachineError(self._complaint())
-                self.started = linux.start_time(self.pid) or 0
+                    self._hear(hear)
             except BaseException:
+                if self.pid:
+                    self.kill()
                 self._process.kill()
-                if hasattr(self, "pid"):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(self.pid, signal.SIGKILL)
                 self._process.wait()
                 raise
+
+    def _hear(self, hear: IO[str]) -> str:
+        """The next word of boot.sh. Raises MachineError with its complaint if it ended instead."""
+        if word := hear.readline().strip():
+            return word
+        self._process.wait()
+        log = (self.folder / "console.log").read_text(errors="replace").strip().splitlines()
+        said = " / ".join(log[-5:]) or "no reason given"
+        raise MachineError(f"Machine {self.spec.instance_id} did not boot: {said}")
 
     def _command(self) -> list[str]:
         return [
@@ -110,19 +118,14 @@ class Sandbox:
             "DISK": str(self.loop),
             "ADDRESS": spec.private_ip,
             "GATEWAY": GATEWAY,
-            "NAMES": NAMES,
+            "RESOLVER": RESOLVER,
             "HOST_NAME": spec.hostname,
             "SEARCH": f"{spec.region}.compute.internal",
             "CA": str(wiring.ca),
             "GPUS": str(spec.gpus),
-            "GPU_MODEL": GPU_MODEL,
+            "GPU_TEXT": text_of(spec.instance_type),
             "GUEST": str(HERE / "guest"),
         }
-
-    def _complaint(self) -> str:
-        self._process.wait()
-        log = (self.folder / "console.log").read_text(errors="replace").strip().splitlines()
-        return f"Machine {self.spec.instance_id} did not boot: {' / '.join(log[-5:]) or 'no reason given'}"
 
     def watch(self, ended: Callable[[Ending], None]) -> None:
         """Call `ended` from a thread of its own once no process of the machine is left."""
@@ -136,11 +139,15 @@ class Sandbox:
 
     @property
     def root(self) -> Path:
-        """The machine's root folder as this process reaches it. Links in it lead to the host: see `inside`."""
+        """The machine's root folder as this process reaches it. Links in it lead to the host: see
+        `inside`.
+        """
         return Path(f"/proc/{self.pid}/root")
 
     def inside(self, *command: str) -> list[str]:
-        """The command line that runs `command` as root on the machine, in a control group of its own there."""
+        """The command line that runs `command` as root on the machine, in a control group of its
+        own there.
+        """
         group = self.group.child("amazon-ssm-agent")
         group.create()  # every time: systemd removes empty groups that it does not know
         return [
@@ -160,7 +167,8 @@ class Sandbox:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        # Only to the process that we started: its number could have been given to another one since.
+        # Only to the process that we started: its number could have been given to another one
+        # since.
         if linux.start_time(self.pid) == self.started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)

@@ -1,4 +1,6 @@
-"""HTTP servers on sockets that were made elsewhere (inside the cloud's network), plain or with TLS."""
+"""HTTP servers on sockets that were made elsewhere (inside the cloud's network), plain or with
+TLS.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class _Server(ThreadedWSGIServer):
 
 
 class HttpServer:
-    """Serves a WSGI app on a listening socket, each connection in a thread of its own, until closed."""
+    """Serves a WSGI app on a listening socket, each connection in a thread of its own, until
+    closed.
+    """
 
     def __init__(
         self, app: WSGIApplication, listening: socket.socket, *, tls: ssl.SSLContext | None = None

@@ -32,17 +32,21 @@ enable cloud-final.service
 
 packages=$root/usr/lib/local-cloud/packages.tsv
 mkdir -p "${packages%/*}"
+# shellcheck disable=SC2016 # dpkg-query's own variables
 chroot "$root" dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\n' \
   | sed -E 's/\t([0-9]+:)?([^\t-]*)-?([^\t]*)\t(.*)$/\t\2\t\3\t\4/; s/\tamd64$/\tx86_64/; s/\tall$/\tnoarch/; s/\tarm64$/\taarch64/' \
   | awk -F '\t' -v OFS='\t' '{ if ($3 == "") $3 = "1"; gsub(/-/, ".", $3); print }' \
   | sed 's/^docker\.io\t/docker\t/' > "$packages"
 cat "$here/files/$os.packages" >> "$packages"
+updates=${packages%/*}/updates.tsv
+cp "$here/files/$os.updates" "$updates"
 
 if [ -n "$kind" ]; then
   cat "$here/files/ecs.packages" >> "$packages"
   enable ecs.service
-  mkdir -p "$root"/var/lib/ecs/data "$root"/var/log/ecs "$root"/etc/ecs
+  mkdir -p "$root"/var/lib/ecs/data "$root"/var/log/ecs "$root"/etc/ecs "$root"/var/cache/ecs
   : > "$root/etc/ecs/ecs.config"
+  tar -C "$here/files/ecs-agent" --owner 0 --group 0 -cf "$root/var/cache/ecs/ecs-agent.tar" .
 else
   # A plain Amazon Linux has neither Docker nor the ECS agent.
   rm -f "$root"/usr/bin/{docker,dockerd,docker-proxy,docker-init,containerd,containerd-shim*,runc} \
@@ -52,11 +56,14 @@ else
 fi
 if [ "$kind" = -gpu ]; then
   cat "$here/files/gpu.packages" >> "$packages"
+  cat "$here/files/gpu.updates" >> "$updates"
+  cp -r --preserve=mode "$here/files/gpu/." "$root/"
   # The driver's tools are part of the AMI; what they lead to is there only on a machine with a GPU.
-  for tool in nvidia-smi nvidia-container-cli nvidia-container-runtime-hook nvidia-container-toolkit nvidia-ctk; do
+  for tool in nvidia-smi nvidia-container-cli nvidia-container-runtime nvidia-container-runtime-hook nvidia-ctk; do
     ln -s "/run/nvidia/bin/$tool" "$root/usr/bin/$tool"
   done
-  printf 'ECS_ENABLE_GPU_SUPPORT=true\n' > "$root/etc/ecs/ecs.config"
+  # The driver's module is built for one kernel: another one at a boot, and there is no driver.
+  sed -n 's/^kernel\t//p' "$packages" > "$root/usr/lib/local-cloud/driver-built-for"
 fi
 if [ "$os" = al2 ]; then
   mv "$root/usr/bin/dnf" "$root/usr/bin/yum"
