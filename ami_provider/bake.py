@@ -85,10 +85,10 @@ def bake(
             image, told = _bake_image(job)
         elif not image.verified:
             image = _take_over(job, image)
-        if needs_check(image, site):
-            with remove_unless_good(job, image):
+        with remove_unless_good(job, image):  # One that somebody owns is never removed.
+            if needs_check(image, site):
                 verify(job, image)
-        nonce = _own(job, image)
+            nonce = _own(job, image)
         if nonce:
             return _baked(job, image, told, nonce, adopted=adopted)
         job.say(f"{image.id} was deleted by its last owner meanwhile; once more")
@@ -177,7 +177,7 @@ def _create_job(
         stages=stages,
         user_tags=user_tags,
     )
-    stages.total = len(list_stages(job)) + (2 if site.verify == "off" else 4)
+    stages.total = len(list_stages(job)) + (2 if site.verify == "off" else 5)
     return job
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ami_provider import waiting
 from ami_provider.aws import Aws
-from ami_provider.errors import bake_error, get_code, is_aws_error, is_transient
+from ami_provider.errors import BakeError, bake_error, get_code, is_aws_error, is_transient
 from ami_provider.instance_state import is_running
 
 STATE = "/run/baked-ami"
@@ -146,9 +146,21 @@ def deliver(aws: Aws, machine_id: str, files: Mapping[str, bytes]) -> None:
                 f"rm -f {parts} {folder}/{digest}.sh",
             ]
         why = f"deliver the steps ({number + 1} of {len(chunks)})"
-        reply = run_command(aws, machine_id, "\n".join(lines), timeout_s=120, why=why)
-        if reply.status != "Success":
-            raise RuntimeError(f"{why}: {reply.status}: {reply.output[-400:]}")
+        _insist(aws, machine_id, "\n".join(lines), why)
+
+
+def _insist(aws: Aws, machine_id: str, script: str, why: str) -> None:
+    """Run what can only fail for a moment: a machine that has just come up."""
+    for pause in (0.5, 2.0, 5.0, 0.0):
+        reply = run_command(aws, machine_id, script, timeout_s=120, why=why)
+        if reply.status == "Success":
+            return
+        waiting.sleep(pause)
+    raise BakeError(
+        f"could not {why} on {machine_id}",
+        f"{reply.status}: {reply.output[-800:]}",
+        "The base AMI must have bash, coreutils, gzip and util-linux, and room in /run.",
+    )
 
 
 def run_step(

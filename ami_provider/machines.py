@@ -47,9 +47,14 @@ class Machine:
         return f"{self.id} ({self.instance_type}, {self.market})"
 
 
-def find_machine(job: Job, role: tags.Role) -> Machine | None:
-    """The machine of this fingerprint that an earlier or another run left working, if any."""
+def find_machine(job: Job, role: tags.Role, image_id: str | None = None) -> Machine | None:
+    """The machine of this fingerprint that an earlier or another run left working, if any.
+
+    With `image_id`, only one that was booted from that AMI.
+    """
     alive = [m for m in _describe(job, role) if m["State"]["Name"] in ALIVE]
+    if image_id:
+        alive = [m for m in alive if m.get("ImageId") == image_id]
     alive.sort(key=lambda m: (m["State"]["Name"] != "running", m["InstanceId"]))
     return _machine(alive[0]) if alive else None
 
@@ -96,7 +101,7 @@ def _launch(job: Job, role: tags.Role, request: Request, first_attempt: int) -> 
             made = _run(job, role, {**request, "ClientToken": token})
         except Exception as error:
             if is_token_mismatch(error):  # Another client launched first, with its own settings.
-                other = find_machine(job, role)
+                other = find_machine(job, role, request["ImageId"])
                 if other:
                     return other
                 continue
@@ -130,7 +135,7 @@ def _run(job: Job, role: tags.Role, request: Request) -> InstanceTypeDef | Machi
     try:
         return waiting.wait_until(call, timeout_s=LAUNCH_WAIT_S, first_s=1.0)
     except waiting.WaitTimeoutError:
-        made = find_machine(job, role)  # Perhaps only the answers were lost.
+        made = find_machine(job, role, request["ImageId"])  # Perhaps only the answers were lost.
         if made:
             return made
         raise BakeError(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from ami_provider import tags
 from ami_provider.cleaning import end_afterwards
-from ami_provider.commands import run_step
 from ami_provider.errors import BakeError
 from ami_provider.images import Image, set_tags
 from ami_provider.instance_state import MachineLostError
@@ -16,9 +13,10 @@ from ami_provider.machines import (
     launch_machine,
     wait_until_ready,
 )
-from ami_provider.provision import VERIFY, deliver_steps, explain_step, get_key
+from ami_provider.running import Step, deliver_steps, run_together
 
 GRACE_MIN = 15
+VERIFY = Step("verify", "check the AMI on a machine of its own", "verify")
 
 
 def verify(job: Job, image: Image) -> None:
@@ -46,25 +44,22 @@ def verify(job: Job, image: Image) -> None:
 
 
 def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: int) -> None:
-    with ExitStack() as undo:
-        with job.stages.stage("boot a machine from the AMI", expected_s=60):
-            minutes = job.site.timeouts.ready + GRACE_MIN
-            machine = find_machine(job, "verifier") or launch_machine(
-                job, "verifier", image_id=image.id, types=types, minutes=minutes, failed=lost
-            )
-            undo.enter_context(end_afterwards(job, machine))
+    with job.stages.stage("launch a machine from the AMI", expected_s=10):
+        machine = find_machine(job, "verifier", image.id) or launch_machine(
+            job,
+            "verifier",
+            image_id=image.id,
+            types=types,
+            minutes=job.site.timeouts.ready + GRACE_MIN,
+            failed=lost,
+        )
+    with end_afterwards(job, machine):
+        with job.stages.stage("boot it", expected_s=60):
             wait_until_ready(job, machine)
         with job.stages.stage(VERIFY.what, expected_s=60):
             files = deliver_steps(job, machine)
-            reply = run_step(
-                job.aws,
-                machine.id,
-                VERIFY.name,
-                key=get_key(VERIFY.name, files),
-                timeout_s=job.site.timeouts.verify * 60,
-                debug=job.site.debug,
-            )
-        if not reply.ok:
-            told = explain_step(job, machine, VERIFY, reply)
-            brief = f"the AMI {image.id} is refused: {told.brief}"
-            raise BakeError(brief, told.details, told.resolution)
+            try:
+                run_together(job, machine, (VERIFY,), files)
+            except BakeError as error:
+                error.brief = f"the AMI {image.id} is refused: {error.brief}"
+                raise

@@ -181,8 +181,10 @@ tr '\n' '\0' <"$state/models.tsv" |
     xargs -0 -P "${MODEL_WORKERS:-8}" -n 1 bash "$0" one || exit 70
 
 report=""
+: >"$state/models.fetched"
 while IFS=$'\t' read -r _ _ destination _; do
     IFS=$'\t' read -r sha256 _ <"$(record_file "$root$destination")"
+    printf '%s  %s\n' "$sha256" "$destination" >>"$state/models.fetched"
     report="$report${report:+,}$(json_string "$destination"):\"$sha256\""
 done <"$state/models.tsv"
 result "{\"models\":{$report}}"

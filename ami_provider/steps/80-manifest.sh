@@ -17,6 +17,10 @@ if [[ -s "$state/models.tsv" ]]; then
         models="$models${models:+,}$(json_string "$destination"):\"$sha256\""
     done <"$state/models.tsv"
 fi
+if [[ -s "$state/models.fetched" ]] && ! changed="$(diff "$state/models.fetched" "$state/models.sha256")"; then
+    fail model-checksum "changed after it was fetched, by an extra step: $(
+        sed -n 's/^> [0-9a-f]*  //p' <<<"$changed" | paste -sd ' ' -)"
+fi
 write_if_changed "$folder/models.sha256" <"$state/models.sha256"
 
 images=""

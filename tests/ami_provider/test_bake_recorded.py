@@ -69,7 +69,7 @@ def test_a_bake_gives_one_verified_ami_and_leaves_nothing_else(bakery: Bakery) -
     assert tags.to_mapping(snapshot["Snapshots"][0]["Tags"])[tags.FINGERPRINT] == baked.fingerprint
     assert not baked.adopted
     steps = [line.partition(" · ")[0] for line in bakery.said if line.startswith("step 1 ")]
-    assert steps[0] == "step 1 of 13: launch a builder"
+    assert steps[0] == "step 1 of 14: launch a builder"
 
 
 def test_the_builder_is_closed_and_ends_by_itself(bakery: Bakery) -> None:

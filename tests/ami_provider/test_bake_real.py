@@ -1,0 +1,187 @@
+"""Bakes on machines that really run the steps, with a real Docker engine and registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ami_provider import tags
+from ami_provider.bake import delete_ami
+from ami_provider.commands import read_file, run_command
+from ami_provider.errors import BakeError
+from ami_provider.fingerprint import fingerprint
+from ami_provider.images import Image, create_image, delete_image, wait_until_available
+from ami_provider.job import Job
+from ami_provider.machines import Machine, launch_machine, terminate_machine, wait_until_ready
+from ami_provider.provision import list_stages, provision
+from ami_provider.resolved import ResolvedRecipe
+from ami_provider.stages import Stages
+from ami_provider.verify import verify
+from tests.ami_provider.clouds import EMPTY, ONE_AMI, Bakery, extra, open_bakery
+
+pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("real-bakes")]
+
+# Every file of the disk with its bytes and mode; not what a running system writes by itself.
+LIST_DISK = """
+find / -xdev \\( -path /var/lib/docker -o -path /var/lib/containerd -o -path /var/log -o -path /var/lib/amazon/ssm \
+  -o -path /var/lib/systemd -o -path /run -o -path /tmp -o -path /var/tmp \\) -prune \
+  -o -type f -printf '%m %u ' -exec sha256sum '{}' ';' | sort -k 4 >/run/disk.now
+mv /run/disk.now {target}
+"""
+
+
+@pytest.fixture(scope="module")
+def bakery() -> Iterator[Bakery]:
+    with pytest.MonkeyPatch.context() as patch, open_bakery(patch, real=True) as bakery:
+        yield bakery
+
+
+@pytest.fixture(autouse=True)
+def nothing_before(bakery: Bakery) -> None:
+    assert bakery.count() == EMPTY
+
+
+def create_job(bakery: Bakery, recipe: ResolvedRecipe) -> Job:
+    return Job(
+        recipe=recipe,
+        site=bakery.site(),
+        lineage=bakery.lineage(),
+        fingerprint=fingerprint(recipe.manifest()),
+        aws=bakery.aws,
+        stages=Stages(bakery.said.append, 1),
+    )
+
+
+@contextmanager
+def running(job: Job, role: tags.Role, image_id: str) -> Iterator[Machine]:
+    types = job.site.instance_types
+    machine = launch_machine(job, role, image_id=image_id, types=types, minutes=30)
+    try:
+        wait_until_ready(job, machine)
+        yield machine
+    finally:
+        terminate_machine(job, machine.id)
+
+
+def do(job: Job, machine: Machine, script: str) -> str:
+    reply = run_command(job.aws, machine.id, script, timeout_s=120, why="a test's own")
+    assert reply.status == "Success", reply.output
+    return reply.output
+
+
+def delete(bakery: Bakery, ami_id: str, nonce: str) -> None:
+    told = delete_ami(
+        ami_id, lineage=bakery.lineage(), nonce=nonce, aws=bakery.aws, report=bakery.said.append
+    )
+    assert told == "deleted"
+
+
+def test_from_an_empty_base_to_a_verified_ami(bakery: Bakery) -> None:
+    recipe = bakery.resolve(extra_steps=extra("mark", "echo hello >/opt/mark"))
+
+    baked = bakery.bake(recipe)
+
+    assert bakery.count() == ONE_AMI
+    for model in recipe.models:
+        bucket, _, key = model.source.removeprefix("s3://").partition("/")
+        content = bakery.aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        assert baked.model_checksums[model.destination] == hashlib.sha256(content).hexdigest()
+    job = create_job(bakery, recipe)
+    with running(job, "verifier", baked.ami_id) as machine:
+        manifest = json.loads(read_file(job.aws, machine.id, "/etc/baked-ami/manifest.json"))
+        config = read_file(job.aws, machine.id, "/etc/ecs/ecs.config").splitlines()
+        mark = do(job, machine, "cat /opt/mark; docker image ls --digests --no-trunc")
+    assert manifest["fingerprint"] == baked.fingerprint
+    assert manifest["models"] == baked.model_checksums
+    assert manifest["packages"]
+    assert "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached" in config
+    assert mark.startswith("hello")
+    assert recipe.images[0].digest in mark
+    delete(bakery, baked.ami_id, baked.owner_nonce)
+    assert bakery.count() == EMPTY
+
+
+def test_each_step_a_second_time_changes_nothing(bakery: Bakery) -> None:
+    recipe = bakery.resolve()
+    job = create_job(bakery, recipe)
+    with running(job, "builder", recipe.base.ami_id) as machine:
+        provision(job, machine)
+        do(job, machine, LIST_DISK.replace("{target}", "/run/disk.first"))
+        for step in (step for stage in list_stages(job) for step in stage):
+            do(job, machine, f"bash /run/baked-ami/steps/{step.name}.sh")
+        do(job, machine, LIST_DISK.replace("{target}", "/run/disk.second"))
+
+        changed = do(job, machine, "diff /run/disk.first /run/disk.second || true")
+        listed = do(job, machine, "wc -l </run/disk.first")
+
+    assert changed.strip() == ""
+    assert int(listed) > 100
+
+
+PLANT = """
+mkdir -p /opt/app /etc/systemd/system /root/.kube
+echo "AWS_SECRET_ACCESS_KEY=$(head -c 30 /dev/zero | base64 | head -c 40)" >/opt/app/.env
+printf -- '-----BEGIN PRIVATE KEY-----\\n' >/etc/app.pem
+echo "machine x login y password z" >/root/.netrc
+echo "users:" >/root/.kube/config
+echo "ECS_CLUSTER=mine" >>/etc/ecs/ecs.config
+echo "ExecStart=/sbin/shutdown -h +5" >/etc/systemd/system/end.service
+"""
+
+
+def test_what_an_extra_step_plants_is_refused(bakery: Bakery) -> None:
+    with pytest.raises(BakeError, match="is refused") as raised:
+        bakery.bake(bakery.resolve(extra_steps=extra("plant", PLANT)))
+
+    for place in ("/opt/app/.env", "/etc/app.pem", "/root/.netrc", "/root/.kube/config",
+                  "names a cluster", "/etc/systemd/system/end.service"):  # fmt: skip
+        assert place in raised.value.details
+    assert bakery.count() == EMPTY
+
+
+def test_an_ami_whose_content_was_changed_is_refused(bakery: Bakery) -> None:
+    recipe = bakery.resolve()
+    baked = bakery.bake(recipe, bakery.site(verify="off"))
+    job = create_job(bakery, recipe)
+    model = recipe.models[0].destination
+    layer = "$(find /var/lib/docker/overlay2 -path '*/diff/*' -type f | sort | head -n 1)"
+    with running(job, "builder", baked.ami_id) as machine:
+        do(job, machine, f"printf x | dd of={model} bs=1 seek=9 conv=notrunc; rm {layer}; sync")
+        delete_image(job.aws, Image(baked.ami_id, baked.name, "", baked.snapshot_ids))
+        image = wait_until_available(job, create_image(job, machine.id))
+
+    with pytest.raises(BakeError, match="is refused") as raised:
+        verify(job, image)
+
+    assert f"not right (model-checksum): {model}" in raised.value.details
+    assert "not right (image-broken)" in raised.value.details
+    delete(bakery, image.id, "")
+    assert bakery.count() == EMPTY
+
+
+def test_a_failing_step_tells_its_log_and_leaves_nothing(bakery: Bakery) -> None:
+    script = "for i in $(seq 3000); do echo line $i of a long log; done; echo the reason; exit 7"
+
+    with pytest.raises(BakeError, match="could not run the extra step broken") as raised:
+        bakery.bake(bakery.resolve(extra_steps=extra("broken", script)))
+
+    assert "exit code 7" in raised.value.details
+    assert raised.value.details.endswith("the reason")
+    assert bakery.count() == EMPTY
+
+
+def test_a_step_that_hangs_is_ended(bakery: Bakery) -> None:
+    from ami_provider.site import Timeouts
+
+    site = bakery.site(timeouts=Timeouts(step=1))
+    script = "echo waiting for nobody; exec sleep 300"
+
+    with pytest.raises(BakeError, match="did not end within its time") as raised:
+        bakery.bake(bakery.resolve(extra_steps=extra("hang", script)), site)
+
+    assert "waiting for nobody" in raised.value.details
+    assert bakery.count() == EMPTY
