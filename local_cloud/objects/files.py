@@ -178,17 +178,14 @@ def _reduce(key: Any) -> Any:
     if name is None:
         return key.__reduce_ex__(2)
     state = {k: v for k, v in key.__dict__.items() if k not in ("_value_buffer", "lock")}
-    return _restore, (name,), state, None, None, _set_state
+    return _restore, (name, state)  # in this form `copy` takes it too, as it must
 
 
-def _restore(name: str) -> Any:
+def _restore(name: str, state: dict[str, Any]) -> Any:
     from moto.s3.models import FakeKey
 
     key = FakeKey.__new__(FakeKey)
     key._value_buffer = FileBuffer(name)
     key.lock = threading.Lock()
-    return key
-
-
-def _set_state(key: Any, state: dict[str, Any]) -> None:
     key.__dict__.update(state)
+    return key

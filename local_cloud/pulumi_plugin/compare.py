@@ -39,7 +39,7 @@ def find_changes(
     """Every difference between `old` and `new` inputs; `state` has what AWS filled in by itself."""
     for name, described in fields.items():
         before, after = old.get(name), new.get(name)
-        if described.computed and is_empty(after):
+        if described.computed and is_empty(after) and not (described.clears and after is not None):
             continue  # AWS's own choice stays
         if described.computed and is_empty(before):
             before = state.get(name)

@@ -22,6 +22,7 @@ class Field:
     `replaces`: a change forces a replacement; of a block, only its appearing or going does, and of
     a list of blocks only their number (the rule of Terraform's SDK, which the real plugin runs).
     `computed`: AWS decides when it is not given, so leaving it out is no change.
+    `clears`: an empty list that is given empties a computed one.
     `api`: AWS's name where the case rule does not give it; "" for what is not sent with the rest.
     `normal`: of a JSON document or a list of blocks, what counts when two of them are compared.
     """
@@ -35,6 +36,7 @@ class Field:
     fields: Mapping[str, Field] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     normal: Callable[[Any], Any] | None = None
+    clears: bool = False
 
     def api_name(self, name: str, case: Case) -> str:
         if self.api is not None:

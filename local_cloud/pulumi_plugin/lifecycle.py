@@ -120,11 +120,12 @@ def read(
     fields = described.all_inputs()
     new_inputs: Props = {DEFAULTS: inputs.get(DEFAULTS, [])}
     for name, field in fields.items():
-        old, now = inputs.get(name), seen.get(name, inputs.get(name) if name in inputs else None)
-        if not is_empty(old) and name in seen:
-            now = _as_written(field, old, seen[name])
-        elif is_empty(old) and (field.computed or _is_default(field, now)):
+        if name in inputs:
+            now = _as_written(field, inputs[name], seen.get(name)) if name in seen else inputs[name]
+        elif field.computed or _is_default(field, seen.get(name)):
             continue
+        else:
+            now = seen[name]
         if now is not None:
             new_inputs[name] = now
     merged = {**seen, **{k: v for k, v in new_inputs.items() if k != DEFAULTS}}

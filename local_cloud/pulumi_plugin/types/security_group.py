@@ -193,8 +193,8 @@ SECURITY_GROUP = ResourceType(
     pulumi_type="aws:ec2/securityGroup:SecurityGroup",
     inputs={
         "description": text(default="Managed by Pulumi", replaces=True),
-        "egress": blocks(_RULE, computed=True, normal=_meaning),
-        "ingress": blocks(_RULE, computed=True, normal=_meaning),
+        "egress": blocks(_RULE, computed=True, clears=True, normal=_meaning),
+        "ingress": blocks(_RULE, computed=True, clears=True, normal=_meaning),
         "name": text(replaces=True, computed=True),
         "namePrefix": text(replaces=True, computed=True),
         "revokeRulesOnDelete": boolean(default=False),
