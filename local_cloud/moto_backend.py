@@ -12,6 +12,9 @@ from urllib.parse import urlencode, urlsplit
 # Only images that can boot exist: the base images are registered by the EC2 service.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 os.environ["MOTO_ENABLE_ISO_REGIONS"] = "false"
+# moto asks boto3 for a session of this process: the caller's profiles must play no part in it.
+for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+    os.environ.pop(name, None)
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from local_cloud.machines.contract import MachineError
@@ -14,20 +13,15 @@ if TYPE_CHECKING:
 
 def open_registry(cloud: Cloud) -> None:
     """The container registry, kept with the state."""
-    if importlib.util.find_spec("local_cloud.registry") is None:
-        return
-    from local_cloud import registry
+    from local_cloud.registry import Registry
 
-    if hasattr(registry, "Registry"):
-        cloud.registry = registry.Registry(cloud.root / "registry")
+    cloud.registry = Registry(cloud.root / "registry")
 
 
 def open_machines(cloud: Cloud, *, real: bool) -> None:
     """Real machines where they can be had and are wanted; otherwise recorded ones, which is said."""
     if not real:
-        return
-    if importlib.util.find_spec("local_cloud.machines.real") is None:
-        cloud.say("Machines are only recorded: nothing runs on them.")
+        cloud.say("Machines are only recorded, as asked: nothing runs on them.")
         return
     from local_cloud.machines import real as real_machines
 

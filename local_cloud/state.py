@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import fcntl
 import io
 import json
 import os
 import pickle
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return threading.RLock, ()
         if isinstance(obj, LOCK_TYPE):
             return threading.Lock, ()
+        if isinstance(obj, defaultdict) and type(obj) is not defaultdict:
+            # moto's subclasses need arguments, which the usual way of unpickling does not give.
+            state = (vars(obj), {"default_factory": obj.default_factory})
+            return copyreg.__newobj__, (type(obj),), state, None, iter(obj.items())
         return super().reducer_override(obj)
 
 
