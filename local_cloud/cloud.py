@@ -58,6 +58,7 @@ class Cloud:
         self.moto = Moto()
         self.registry: Any = None
         self.objects: Any = None
+        self.models: Any = None
         self.authority: Any = None
         self.stopping = threading.Event()
         self._asked_port, self._asked_real = port, real

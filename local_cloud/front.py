@@ -24,6 +24,7 @@ from local_cloud.errors import AwsError, not_modelled
 from local_cloud.faults import Fault, Faults
 from local_cloud.identify import Addressee, identify, is_registry
 from local_cloud.inventory import take_inventory
+from local_cloud.model_server import HOST as MODELS_HOST
 from local_cloud.moto_backend import endpoint_of
 from local_cloud.objects.addresses import is_for_objects, path_style
 from local_cloud.refusals import why_refused
@@ -50,6 +51,9 @@ class Front:
         request = Request(environ)
         if request.path.startswith(CONTROL):
             return _send(start_response, *self._control(request))
+        if request.host.split(":")[0] == MODELS_HOST and self._cloud.models is not None:
+            model: Iterable[bytes] = self._cloud.models(environ, start_response)
+            return model
         if is_registry(request):
             registry = self._cloud.registry
             if registry is None:

@@ -6,7 +6,9 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
 
 from local_cloud.errors import AwsError
 from local_cloud.registry import Registry, Scope
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 REPOSITORY = "batch-processor"
 TAG = "latest"
 BUCKET = "local-ml-models"
+#: Sizes without any setting: of the image before compression, of the models together.
+IMAGE_MIB = 8
+MODELS_MIB = 12
 #: The smallest part that S3 takes, but for the last one.
 PART_MIB = 5
 
@@ -61,8 +66,8 @@ def seed(
     The content depends on nothing but the sizes and the machine's busybox. Memory: a few MiB.
     Raises ValueError for a size that is no number.
     """
-    image_size = _size("LOCAL_CLOUD_IMAGE_MB", image_mib, default=8)
-    models_size = _size("LOCAL_CLOUD_MODELS_MB", models_mib, default=12)
+    image_size = _size("LOCAL_CLOUD_IMAGE_MB", image_mib, default=IMAGE_MIB)
+    models_size = _size("LOCAL_CLOUD_MODELS_MB", models_mib, default=MODELS_MIB)
     seed_image(cloud, mib=image_size)
     seed_models(cloud, models, mib=models_size)
 
@@ -126,3 +131,77 @@ def _size(name: str, given: int | None, *, default: int) -> int:
     if not text.isdigit():
         raise ValueError(f"{name}={text!r} is not a whole number of MiB, such as 64")
     return int(text)
+
+
+@click.group()
+def main() -> None:
+    """Change what a running local cloud holds, through AWS_ENDPOINT_URL alone."""
+
+
+@main.command("push-image")
+@click.option("--repository", default=REPOSITORY, show_default=True)
+@click.option("--tag", default=TAG, show_default=True)
+@click.option("--note", required=True, help="Text in the image: another text, another digest.")
+@click.option("--mib", type=click.IntRange(0), default=IMAGE_MIB, show_default=True)
+@click.option("--oci", is_flag=True, help="An OCI manifest instead of Docker's.")
+def push_image_command(repository: str, tag: str, note: str, mib: int, oci: bool) -> None:
+    """Push another sample image under a tag, and print its digest."""
+    from local_cloud.push import PushError, push_image
+
+    endpoint, ecr = _client("ecr")
+    try:
+        digest = push_image(
+            ecr, endpoint, repository=repository, tag=tag, note=note, mib=mib, oci=oci
+        )
+    except PushError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(digest)
+
+
+@main.command("put-model")
+@click.option("--bucket", default=BUCKET, show_default=True)
+@click.option("--key", default=MODELS[0].key, show_default=True)
+@click.option("--note", required=True, help="Text at the model's start: other text, other bytes.")
+@click.option("--mib", type=click.IntRange(0), default=3, show_default=True)
+@click.option("--checksum", type=click.Choice(["sha256", "none"]), default="sha256")
+def put_model_command(bucket: str, key: str, note: str, mib: int, checksum: str) -> None:
+    """Put other bytes under a model's key, and print their SHA-256."""
+    import hashlib
+    import tempfile
+
+    _, s3 = _client("s3")
+    digest = hashlib.sha256()
+    with tempfile.TemporaryFile() as file:
+        for piece in itertools.chain([note.encode() + b"\n"], bulk_content(mib, seed=2000)):
+            digest.update(piece)
+            file.write(piece)
+        file.seek(0)
+        more = {"ChecksumAlgorithm": "SHA256"} if checksum == "sha256" else {}
+        s3.put_object(Bucket=bucket, Key=key, Body=file, **more)
+    click.echo(digest.hexdigest())
+
+
+def _client(service: str) -> tuple[str, Any]:
+    import boto3
+    from botocore.config import Config
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        raise click.ClickException(
+            "AWS_ENDPOINT_URL is not set: start a cloud with `python -m local_cloud serve` and "
+            "set it to the endpoint that is printed"
+        )
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+    region = os.environ.get("AWS_REGION", "ap-northeast-2")
+    plain = Config(request_checksum_calculation="when_required")
+    return endpoint, boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=endpoint,
+        region_name=region,
+        config=plain,
+    )
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m local_cloud.seed")

@@ -78,8 +78,10 @@ class Objects:
 
     def _put_part(self, request: Any, at: Place) -> Answer:
         with self._cloud.moto.lock:
-            upload = at.backend.get_bucket(at.bucket).multiparts.get(request.args["uploadId"])
-            wanted = upload.metadata.get("x-amz-checksum-algorithm") if upload else None
+            upload = at.find_upload(request.args["uploadId"])
+            if upload is None:
+                raise multipart.no_such_upload()
+            wanted = upload.metadata.get("x-amz-checksum-algorithm")
         received = receive(self.files, request, also=wanted)
         number = int(request.args["partNumber"])
         try:
@@ -121,14 +123,23 @@ class Objects:
             }
         if request.method == "HEAD":
             return status, headers, b""
-        return status, headers, pieces_of(path, start, stop)
+        try:
+            return status, headers, pieces_of(path.open("rb"), start, stop)
+        except FileNotFoundError:  # deleted just now
+            raise AwsError("NoSuchKey", "The specified key does not exist.", status=404) from None
 
     def _complete(self, request: Any, at: Place) -> Answer:
         """moto would join the parts in memory: they are joined on disk, and it hears the result."""
         body = request.get_data()
         with self._cloud.moto.lock:
-            upload = at.backend.get_bucket(at.bucket).multiparts.get(request.args["uploadId"])
+            upload = at.find_upload(request.args["uploadId"])
+            done = at.find_key()
         if upload is None:
+            if (
+                getattr(done, "multipart", None) is None
+                or done.multipart.id != request.args["uploadId"]
+            ):
+                raise multipart.no_such_upload()
             return at.forward(request.headers, body)
         parts = multipart.chosen_parts(upload, body)
         path = self.files.join(self._to_disk(part, upload) for part in parts)
@@ -176,10 +187,17 @@ class Objects:
             self.files.sweep(used)
 
     def forget_lost(self) -> None:
-        """After loading a saved state: drop what was deleted after it was saved, and sweep."""
+        """After loading a saved state: drop what was deleted after it was saved, and sweep.
+
+        moto also keeps each bucket's owner in a place of its own, which a saved state lacks.
+        """
+        from moto.s3.models import s3_backends
+
         with self._cloud.moto.lock:
             for backend in self._backends():
                 forget_lost(backend)
+                for name in backend.buckets:
+                    s3_backends.bucket_accounts[name] = (backend.partition, backend.account_id)
         self.sweep()
 
     def _backends(self) -> Iterator[Any]:

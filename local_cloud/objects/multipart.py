@@ -36,6 +36,15 @@ class Result:
         return (self.kind, self.checksum, self.count) if self.checksum else None
 
 
+def no_such_upload() -> AwsError:
+    return AwsError(
+        "NoSuchUpload",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have "
+        "been aborted or completed.",
+        status=404,
+    )
+
+
 def chosen_parts(upload: Any, body: bytes) -> list[Any]:
     """The parts that the client names, in order.
 

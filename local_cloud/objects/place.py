@@ -64,6 +64,10 @@ class Place:
             return None
         return self.backend.get_object(self.bucket, self.key, version_id=version)
 
+    def find_upload(self, upload_id: str) -> Any:
+        bucket = self.backend.buckets.get(self.bucket)
+        return bucket.multiparts.get(upload_id, None) if bucket is not None else None
+
     def get_key(self) -> Any:
         key = self.find_key()
         if key is None:

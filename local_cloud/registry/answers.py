@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wrappers import Request, Response
@@ -81,7 +81,7 @@ def answer_file(request: Request, path: Path, *, headers: dict[str, str]) -> Res
         start, stop = int(found[0]), int(found[1] if found[1] is not None else length)
         status = 206
     response = Response(
-        [] if request.method == "HEAD" else pieces_of(path, start, stop),
+        [] if request.method == "HEAD" else pieces_of(path.open("rb"), start, stop),
         status,
         headers={**VERSION, "Accept-Ranges": "bytes", **headers},
         content_type="application/octet-stream",
@@ -93,9 +93,9 @@ def answer_file(request: Request, path: Path, *, headers: dict[str, str]) -> Res
     return response
 
 
-def pieces_of(path: Path, start: int, stop: int) -> Iterator[bytes]:
-    """A file's bytes from `start` up to `stop`, 1 MiB at a time."""
-    with path.open("rb") as file:
+def pieces_of(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    """An open file's bytes from `start` up to `stop`, 1 MiB at a time; closes it at the end."""
+    with file:
         file.seek(start)
         left = stop - start
         while left > 0:

@@ -148,13 +148,8 @@ class App:
             content = self._catalogue.blobs.read(image.digest)
             if request.method == "GET":
                 repository.last_pull[image.digest] = self._clock()
-        headers = {
-            **answers.VERSION,
-            "Docker-Content-Digest": image.digest,
-            "Content-Length": str(len(content)),
-        }
-        body = b"" if request.method == "HEAD" else content
-        return Response(body, headers=headers, content_type=image.media_type)
+        headers = {**answers.VERSION, "Docker-Content-Digest": image.digest}
+        return Response(content, headers=headers, content_type=image.media_type)
 
     def _put_manifest(self, request: Request, scope: Scope, name: str, reference: str) -> Response:
         request.max_content_length = MANIFEST_LIMIT

@@ -49,17 +49,15 @@ class Uploads:
             and self._catalogue.mount_layer(scope, name, digest=mount, source=source)
         ):
             return _created(name, mount)
+        if "digest" in request.args:
+            _promised_digest(request)
         upload = self._catalogue.blobs.start_upload()
         if "digest" in request.args:
             return self._finish(request, scope, name, upload)
         return _accepted(name, upload, 202)
 
     def _finish(self, request: Request, scope: Scope, name: str, upload: Upload) -> Response:
-        promised = request.args.get("digest", "")
-        if DIGEST.fullmatch(promised) is None:
-            raise OciError(
-                "DIGEST_INVALID", f"'{promised}' is not a digest; give one as sha256:…", 400
-            )
+        promised = _promised_digest(request)
         _append(request, upload)
         try:
             digest = self._catalogue.add_layer(scope, name, upload, digest=promised)
@@ -67,6 +65,13 @@ class Uploads:
             message = f"provided digest did not match uploaded content: {error}"
             raise OciError("DIGEST_INVALID", message, 400) from error
         return _created(name, digest)
+
+
+def _promised_digest(request: Request) -> str:
+    promised = request.args.get("digest", "")
+    if DIGEST.fullmatch(promised) is None:
+        raise OciError("DIGEST_INVALID", f"'{promised}' is not a digest; give one as sha256:…", 400)
+    return promised
 
 
 def _append(request: Request, upload: Upload) -> None:
