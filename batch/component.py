@@ -55,7 +55,7 @@ class GpuBatch(pulumi.ComponentResource):
             tags=args.tags,
             opts=self._child,
         )
-        job = self._job_definition(logs)
+        job = self._job_definition(logs, environment)
 
         self.launch_template_id = template.id
         self.launch_template_version = template.latest_version
@@ -185,8 +185,13 @@ class GpuBatch(pulumi.ComponentResource):
             ),
         )
 
-    def _job_definition(self, logs: cloudwatch.LogGroup) -> batch.JobDefinition:
-        """A lost host is tried again; a job that fails by itself ends at once."""
+    def _job_definition(
+        self, logs: cloudwatch.LogGroup, environment: batch.ComputeEnvironment
+    ) -> batch.JobDefinition:
+        """A lost host is tried again; a job that fails by itself ends at once.
+
+        A new digest waits for the environment: only its new machines have the image.
+        """
         args = self._args
         properties = pulumi.Output.all(args.image_uri, args.region, logs.name).apply(
             lambda known: documents.container(
@@ -212,5 +217,5 @@ class GpuBatch(pulumi.ComponentResource):
             },
             timeout={"attempt_duration_seconds": args.job.timeout_minutes * 60},
             tags=args.tags,
-            opts=self._child,
+            opts=ResourceOptions(parent=self, depends_on=[environment]),
         )

@@ -76,6 +76,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a preview would do: the operation by resource type, without `same`; and its messages."""
+
+    operations: dict[str, str]
+    told: str
+
+
+@dataclass(frozen=True)
 class Stack:
     """A stack of the program, with a settings file of its own that tests may change."""
 
@@ -112,8 +120,8 @@ class Stack:
         """A preview as a person sees it, successful or not."""
         return self.pulumi("preview", "--non-interactive", "--color", "never", *arguments)
 
-    def planned(self) -> dict[str, str]:
-        """What a preview would do: operation by resource type, `same` left out."""
+    def plan(self) -> Plan:
+        """A successful preview as the engine's own account of it."""
         done = subprocess.run(
             ["pulumi", "preview", "--json", "--stack", self.name,
              "--config-file", str(self.config)],
@@ -121,12 +129,14 @@ class Stack:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        steps = json.loads(done.stdout)["steps"]
-        return {
+        account = json.loads(done.stdout)
+        operations = {
             step["urn"].split("::")[2].rpartition("$")[2]: step["op"]
-            for step in steps
+            for step in account["steps"]
             if step["op"] != "same"
         }
+        told = "\n".join(one["message"] for one in account.get("diagnostics", []))
+        return Plan(operations, told)
 
     def outputs(self) -> dict[str, Any]:
         run = subprocess.run(
