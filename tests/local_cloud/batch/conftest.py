@@ -55,7 +55,7 @@ class World:
         return self.settled(name)
 
     def settled(self, name: str) -> dict[str, Any]:
-        return wait_for(
+        found: dict[str, Any] = wait_for(
             lambda: next(
                 each
                 for each in self.batch.describe_compute_environments(computeEnvironments=[name])[
@@ -64,6 +64,7 @@ class World:
                 if each["status"] in ("VALID", "INVALID")
             )
         )
+        return found
 
 
 def wait_for(look: Callable[[], Any]) -> Any:
@@ -80,8 +81,8 @@ def wait_for(look: Callable[[], Any]) -> Any:
 def world() -> Iterator[World]:
     with Cloud(real=False, say=lambda _: None) as cloud:
         session = boto3.Session("local", "local", region_name=cloud.region)
-        clients = {
-            name: session.client(name, endpoint_url=cloud.endpoint)  # type: ignore[call-overload]
+        clients: dict[str, Any] = {
+            name: session.client(name, endpoint_url=cloud.endpoint)
             for name in ("batch", "ec2", "iam", "ssm")
         }
         image = clients["ssm"].get_parameter(Name=BASE_IMAGE)["Parameter"]["Value"]

@@ -1,4 +1,4 @@
-"""Compute environments: what Batch refuses, what becomes INVALID and why, what is updated in place."""
+"""Compute environments: what Batch refuses, what becomes INVALID, what is updated in place."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a diff said: changed paths in place and replacing, and whether the old one goes first."""
+    """What a diff said: paths changed in place and replacing; whether the old one goes first."""
 
     in_place: list[str]
     replacing: list[str]

@@ -1,4 +1,4 @@
-"""Every resource type's life: made, unchanged, refreshed without drift, changed in place, replaced, gone."""
+"""Every resource type's life: made, refreshed without drift, changed in place, replaced, gone."""
 
 from __future__ import annotations
 
