@@ -11,6 +11,8 @@ from ami_provider.unknowns import UNKNOWN
 
 Props = Mapping[str, Any]
 
+GONE = "gone"
+"""State of an AMI that was deregistered by hand while its snapshots are still there."""
 IN_PLACE = ("site", "tags", "images")
 """Inputs whose change is taken over without another AMI."""
 
@@ -34,6 +36,9 @@ def compare(olds: Props, news: Props) -> Change:
         return Change(True, ("region",), (line,))
     if olds.get("fingerprint") != news.get("fingerprint"):
         return Change(True, ("fingerprint",), _why(olds, news))
+    if olds.get("state") == GONE:
+        line = "the AMI is replaced: it was deregistered outside of this stack."
+        return Change(True, ("ami_id",), (line,))
     if olds.get("state", "available") != "available":
         return Change(True, lines=(f"the AMI is {olds['state']}; it is made available again.",))
     changed = any(whole_numbers(olds.get(k)) != whole_numbers(news.get(k)) for k in IN_PLACE)

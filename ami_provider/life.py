@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ami_provider import errors, tags
-from ami_provider.aws import get_aws
+from ami_provider.aws import Aws, get_aws
 from ami_provider.bake import BakedImage, bake, delete_ami
 from ami_provider.checking import DERIVED, GIVEN, OWN, Props, read_inputs
+from ami_provider.comparing import GONE
 from ami_provider.errors import BakeError
 from ami_provider.faults import parse
 from ami_provider.fingerprint import whole_numbers
-from ami_provider.lookups.existing import get_content_tags
+from ami_provider.lookups.existing import get_content_tags, get_snapshot_ids
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
@@ -50,28 +51,53 @@ def _made(image: BakedImage) -> Props:
 
 
 def find_ami(image_id: str, props: Props) -> Props | None:
-    """The outputs as AWS has them now; None only if EC2 says that the AMI does not exist."""
+    """The outputs as AWS has them now; None only if EC2 says that nothing of the AMI is left.
+
+    Deregistering an AMI by hand leaves its snapshots, which cost; then its state is `gone`, and
+    the snapshots go with the resource.
+    """
     aws = get_aws(str(props["region"]))
+    known = {key: value for key, value in props.items() if key != "__provider"}
+    image = _describe(image_id, aws)
+    if image is None:
+        left = _find_snapshots([str(s) for s in props.get("snapshot_ids", [])], aws)
+        return known | {"snapshot_ids": left, "state": GONE} if left else None
+    found = {
+        "ami_name": str(image.get("Name", props.get("ami_name", ""))),
+        "snapshot_ids": get_snapshot_ids(image) or props.get("snapshot_ids", []),
+        "state": str(image.get("State")),
+    }
+    return known | found
+
+
+def _describe(image_id: str, aws: Aws) -> Any | None:
     try:
-        answer = aws.ec2.describe_images(
+        images = aws.ec2.describe_images(
             ImageIds=[image_id], IncludeDeprecated=True, IncludeDisabled=True
-        )
+        )["Images"]
     except Exception as error:
         if errors.is_not_found(error):
             return None
-        raise errors.bake_error(
-            error, f"could not look at {image_id}", "ec2:DescribeImages"
-        ) from error
-    if not answer["Images"] or answer["Images"][0].get("State") == "deregistered":
-        return None
-    image = answer["Images"][0]
-    disks = (m.get("Ebs", {}).get("SnapshotId") for m in image.get("BlockDeviceMappings", []))
-    found = {
-        "ami_name": image.get("Name", props.get("ami_name", "")),
-        "snapshot_ids": [disk for disk in disks if disk] or props.get("snapshot_ids", []),
-        "state": str(image.get("State")),
-    }
-    return {key: value for key, value in props.items() if key != "__provider"} | found
+        raise _failed(error, f"could not look at {image_id}", "ec2:DescribeImages") from error
+    return images[0] if images and images[0].get("State") != "deregistered" else None
+
+
+def _find_snapshots(ids: list[str], aws: Aws) -> list[str]:
+    """Those of the snapshots that still exist."""
+    if not ids:
+        return []
+    try:
+        found = aws.ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": ids}])
+    except Exception as error:
+        raise _failed(error, f"could not look at {ids[0]}", "ec2:DescribeSnapshots") from error
+    return [snapshot["SnapshotId"] for snapshot in found["Snapshots"]]
+
+
+def _failed(error: Exception, brief: str, action: str, resolution: str = "") -> Exception:
+    """The message for a failed call; the error itself where it is not AWS's: a defect here."""
+    if not errors.is_aws_error(error):
+        return error
+    return errors.bake_error(error, brief, action, resolution)
 
 
 def update_ami(image_id: str, olds: Props, news: Props) -> Props:
@@ -93,11 +119,8 @@ def update_ami(image_id: str, olds: Props, news: Props) -> Props:
         if olds.get("state") == "disabled":
             aws.ec2.enable_image(ImageId=image_id)
     except Exception as error:
-        if not errors.is_aws_error(error):
-            raise
-        raise errors.bake_error(
-            error, f"could not update {image_id}", action, "Run `pulumi refresh`, then try again."
-        ) from error
+        way_out = "Run `pulumi refresh`, then try again."
+        raise _failed(error, f"could not update {image_id}", action, way_out) from error
     return outs | {"state": "available"}
 
 

@@ -56,11 +56,12 @@ class BakedAmiProvider(ResourceProvider):
     def check(self, _olds: Props, news: Props) -> CheckResult:
         from ami_provider.checking import check_inputs
         from ami_provider.faults import FaultsError
+        from ami_provider.rechecking import once
         from ami_provider.unknowns import name_unknown
 
         _olds, news = name_unknown(_olds), name_unknown(news)
         try:
-            checked = check_inputs(_olds, news)
+            checked = once(check_inputs, _olds, news)
         except FaultsError as error:
             return CheckResult(news, [CheckFailure(f.path, f.reason) for f in error.faults])
         announce(news, checked.notes)
@@ -104,8 +105,9 @@ class BakedAmiProvider(ResourceProvider):
 
 
 def announce(props: Props, lines: tuple[str, ...]) -> None:
-    """Sentences that stay on the resource's line, in previews too."""
+    """Sentences that stay below the resource; the last of them also shows on its line."""
     from ami_provider.progress import create_announcer
 
-    if lines:
-        create_announcer(str(props.get("lineage", {}).get("urn", "")))("\n".join(lines))
+    announce_line = create_announcer(str(props.get("lineage", {}).get("urn", "")))
+    for line in lines:
+        announce_line(line)

@@ -37,12 +37,17 @@ def find_baked(recipe: ResolvedRecipe, aws: Aws) -> dict[str, Any] | None:
     if not found:
         return None
     image = found[-1]
-    disks = (m.get("Ebs", {}).get("SnapshotId") for m in image.get("BlockDeviceMappings", []))
     return {
         "ami_id": str(image["ImageId"]),
         "ami_name": str(image.get("Name", "")),
-        "snapshot_ids": [str(disk) for disk in disks if disk],
+        "snapshot_ids": get_snapshot_ids(image),
     }
+
+
+def get_snapshot_ids(image: Any) -> list[str]:
+    """The snapshots behind an AMI as EC2 describes it."""
+    disks = (m.get("Ebs", {}).get("SnapshotId") for m in image.get("BlockDeviceMappings", []))
+    return [str(disk) for disk in disks if disk]
 
 
 def _find_verified(tagged: dict[str, str], aws: Aws) -> list[Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Final
 
 from ami_provider.resolved import ResolvedBase, ResolvedImage, ResolvedModel, ResolvedRecipe
 
 ACCOUNT = "123456789012"
-REGION = "ap-northeast-2"
+REGION: Final = "ap-northeast-2"
 REPOSITORY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/batch-processor"
 
 RECIPE: dict[str, Any] = {

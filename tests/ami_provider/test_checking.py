@@ -135,7 +135,10 @@ def test_a_newer_base_ami_comes_with_other_content(account: Account) -> None:
     given["recipe"]["root_volume"] = {"size_gib": 40}
     news = check(account, given, olds).inputs
     assert news["manifest"]["base"]["ami_id"] == newer
-    assert len(compare(olds, news).lines) == 3
+    first, *changes = compare(olds, news).lines
+    assert first == "the AMI is replaced, because its content changes:"
+    assert changes[0].startswith("  base AMI: ")
+    assert changes[1:] == ["  root volume size gib: 30 -> 40"]
 
 
 def test_the_policies_always_and_never(account: Account) -> None:
@@ -234,7 +237,7 @@ def test_an_index_gives_the_digest_for_the_recipes_architecture(account: Account
     checked = check(account, given).inputs
     assert checked["images"][0]["digest"] == amd_digest
     assert checked["resolved"]["images"][0]["layer_bytes"] == [1000, 2000]
-    index["manifests"] = [m for m in index["manifests"] if m["digest"] == arm_digest]  # type: ignore[index, attr-defined]
+    index["manifests"] = [m for m in index["manifests"] if m["digest"] == arm_digest]  # type: ignore[attr-defined]
     account.put("batch-processor", "only-arm", index)
     given["recipe"]["images"][0]["tag"] = "only-arm"
     reason = refusals(account, given)["recipe.images[0].tag"]
