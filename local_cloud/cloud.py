@@ -84,7 +84,7 @@ class Cloud:
         return int(self.endpoint.rsplit(":", 1)[1])
 
     def start(self) -> Cloud:
-        """Take the folder, load what it holds, open machines and answer; undone whole on failure."""
+        """Take the folder, load what it holds, open machines, answer; undone whole on failure."""
         try:
             self._start()
         except BaseException:
@@ -109,7 +109,7 @@ class Cloud:
         self._open_parts()
         for hook in lifecycle.AT_START:
             hook(self)
-        self._saver = Saver(self._save)
+        self._saver = Saver(self._save, say=self.say)
         self._undo.callback(self._stop_saver)
         self._saver.changed()
         server.start()

@@ -2,7 +2,7 @@
 
 
 class AwsError(Exception):
-    """An error as AWS answers it: raised by a handler, serialised by the front for the caller's protocol."""
+    """An error as AWS answers it: raised by a handler, serialised by the front for its caller."""
 
     def __init__(self, code: str, message: str, *, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")

@@ -1,4 +1,4 @@
-"""Temporary folders of clouds: made, removed safely, and cleared away when their cloud was killed."""
+"""Temporary folders of clouds: made, removed safely, cleared away when a cloud was killed."""
 
 from __future__ import annotations
 

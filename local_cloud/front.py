@@ -36,7 +36,7 @@ StartResponse = Callable[..., Any]
 CONTROL = "/_local_cloud/"
 
 
-class Dropped(Exception):
+class DroppedError(Exception):
     """The connection is closed without an answer."""
 
 
@@ -62,7 +62,7 @@ class Front:
             return answer
         try:
             return _send(start_response, *self._aws(request))
-        except Dropped:
+        except DroppedError:
             _cut(environ)
             return []
 
@@ -124,7 +124,7 @@ class Front:
                 _before(fault)
             answer = self._answer(request, to, operation, params, protocol, request_id)
             if fault is not None and fault.fault == "drop-after":
-                raise Dropped
+                raise DroppedError
             status = answer[0]
             if status >= 400:
                 code = _error_code(answer)
@@ -164,7 +164,7 @@ class Front:
                 )
                 return streamed
             return self._pass_to_moto(request, to, operation)
-        except (AwsError, Dropped):
+        except (AwsError, DroppedError):
             raise
         except HTTPException as error:
             raise AwsError("InternalError", str(error), status=500) from error
@@ -275,9 +275,9 @@ def _before(fault: Fault) -> None:
         )
     if fault.fault == "timeout":
         time.sleep(fault.seconds)
-        raise Dropped
+        raise DroppedError
     if fault.fault == "drop-before":
-        raise Dropped
+        raise DroppedError
 
 
 def _error_code(answer: wire.Wire) -> str | None:

@@ -1,4 +1,4 @@
-"""Which service, region and caller an HTTP request is meant for: by signature, host, target or body."""
+"""Which service, region and caller a request means: by signature, host, target or body."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def identify(request: Request, *, default_region: str) -> Addressee:
 
 
 def is_registry(request: Request) -> bool:
-    """Whether this is for the container registry: by its host, or `/v2/` without an AWS signature."""
+    """Whether this is for the container registry: by host, or `/v2/` without a signature."""
     if ".dkr.ecr." in request.host:
         return True
     path = request.path

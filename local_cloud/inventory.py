@@ -20,7 +20,7 @@ LISTERS: list[tuple[str, Lister]] = []
 
 
 def lists(kind: str) -> Callable[[Lister], Lister]:
-    """Register the function that lists one kind: items with at least "id", mostly "name", "region"."""
+    """Register what lists one kind: items with at least "id", mostly "name" and "region"."""
 
     def register(lister: Lister) -> Lister:
         LISTERS.append((kind, lister))

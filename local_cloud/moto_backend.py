@@ -1,4 +1,4 @@
-"""moto, in this process: AWS's wide and stateful part, reached without a network and under one lock."""
+"""moto, in this process: AWS's wide and stateful part, without a network, under one lock."""
 
 from __future__ import annotations
 
@@ -8,15 +8,6 @@ import threading
 import warnings
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
-
-# Only images that can boot exist: the base images are registered by the EC2 service.
-os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-os.environ["MOTO_ENABLE_ISO_REGIONS"] = "false"
-# moto asks boto3 for a session of this process: the caller's profiles must play no part in it.
-for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-    os.environ.pop(name, None)
-os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
-os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
 
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ParamValidationError
@@ -60,10 +51,22 @@ def protocol_of(model: Any) -> str:
     raise not_modelled(f"the protocols {', '.join(offered)} of {model.service_name}")
 
 
+def prepare_environment() -> None:
+    """Settings of moto's, which it reads from this process's environment."""
+    # Only images that can boot exist: the base images are registered by the EC2 service.
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+    # moto asks boto3 for a session of this process: the caller's profiles must play no part.
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+
+
 class Moto:
     """All of moto's backends. One per process, as moto keeps its backends in module globals."""
 
     def __init__(self) -> None:
+        prepare_environment()
         self.lock = threading.RLock()
         self._stubber = BotocoreStubber()
 

@@ -1,4 +1,4 @@
-"""Opens the rooms beside the core: certificates, the container registry, machines and their disks."""
+"""Opens the rooms beside the core: certificates, the container registry, machines and disks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_registry(cloud: Cloud) -> None:
 
 
 def open_machines(cloud: Cloud, *, real: bool) -> None:
-    """Real machines where they can be had and are wanted; otherwise recorded ones, which is said."""
+    """Real machines where they can be had and are wanted; else recorded ones, which is said."""
     if not real:
         cloud.say("Machines are only recorded, as asked: nothing runs on them.")
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copyreg
 import fcntl
 import io
 import json
@@ -42,6 +40,10 @@ class Store:
             self.tables = tables
 
 
+def _bare(kind: Any) -> Any:
+    return kind.__new__(kind)
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """moto's backends hold locks, which start unlocked again in the next process."""
 
@@ -53,7 +55,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(obj, defaultdict) and type(obj) is not defaultdict:
             # moto's subclasses need arguments, which the usual way of unpickling does not give.
             state = (vars(obj), {"default_factory": obj.default_factory})
-            return copyreg.__newobj__, (type(obj),), state, None, iter(obj.items())
+            return _bare, (type(obj),), state, None, iter(obj.items())
         return super().reducer_override(obj)
 
 
@@ -144,7 +146,7 @@ class StateFolder:
         from moto import __version__ as moto_version
 
         try:
-            held = pickle.loads(self.pickle_path.read_bytes())
+            held = pickle.loads(self.pickle_path.read_bytes())  # noqa: S301 (our own file)
             versions = (held["version"], held["moto"])
         except Exception as error:
             raise StateError(
@@ -168,9 +170,12 @@ class StateFolder:
 
 
 class Saver:
-    """Saves a moment after the last change, in a thread of its own."""
+    """Saves a moment after a change, in a thread of its own; what fails is said and tried again."""
 
-    def __init__(self, save: Callable[[], None], *, delay_s: float = 1.0) -> None:
+    def __init__(
+        self, save: Callable[[], None], *, say: Callable[[str], None], delay_s: float = 1.0
+    ) -> None:
+        self._say = say
         self._save = save
         self._delay_s = delay_s
         self._changed = threading.Event()
@@ -194,5 +199,8 @@ class Saver:
             if self._stop.wait(self._delay_s):
                 return
             self._changed.clear()
-            with contextlib.suppress(OSError):
+            try:
                 self._save()
+            except Exception as error:
+                self._say(f"The state was not saved, trying again: {error}")
+                self._changed.set()

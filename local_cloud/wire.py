@@ -56,9 +56,9 @@ def parse(operation: Any, request: Request, uri_params: dict[str, Any]) -> dict[
 
 
 def protocol_of_request(model: Any, request: Request) -> str:
-    """Which of the service's protocols the request speaks; an AwsError for one that is not served."""
+    """Which of the service's protocols is spoken; an AwsError for one that is not served."""
     try:
-        protocol = determine_request_protocol(model, request.content_type)
+        protocol: str = determine_request_protocol(model, request.content_type)
     except NotImplementedError:
         protocol = str(model.protocol)
     if protocol not in PROTOCOL_PARSERS:

@@ -1,6 +1,7 @@
 """What EC2, EBS and SSM need of something that runs machines and keeps disks.
 
-Two implementations: `recorded` (nothing runs: no root, or not Linux) and `real` (sandboxes on this host).
+Two implementations: `recorded` (nothing runs: no root, or not Linux) and `real` (sandboxes on this
+host).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class MachineError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineSpec:
-    """A machine about to boot. Its root disk is the volume `root_volume_id`, which exists already."""
+    """A machine about to boot. Its root disk is the volume `root_volume_id`, which exists."""
 
     instance_id: str
     instance_type: str
@@ -38,8 +39,8 @@ class MachineSpec:
 class InstanceMetadata:
     """What the metadata service answers for one machine at one moment.
 
-    `tree` maps paths below `/latest/` without a leading slash (`meta-data/instance-id`) to their text;
-    folders are derived from it. `user_data` is what was given at launch, decoded.
+    `tree` maps paths below `/latest/` without a leading slash (`meta-data/instance-id`) to their
+    text; folders are derived from it. `user_data` is what was given at launch, decoded.
     """
 
     tree: Mapping[str, str]
@@ -50,7 +51,7 @@ class InstanceMetadata:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """One run of `AWS-RunShellScript` on one machine. `timeout_s` is the plugin's executionTimeout."""
+    """One run of `AWS-RunShellScript` on one machine; `timeout_s` is its executionTimeout."""
 
     command_id: str
     lines: tuple[str, ...]
@@ -61,7 +62,7 @@ class Script:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a script. Output is whole here; SSM's own limits are applied by the SSM service."""
+    """What came of a script. Output is whole here; the SSM service applies SSM's limits."""
 
     status: CommandStatus
     exit_code: int
@@ -73,7 +74,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class DiskUsage:
-    """Bytes of one volume or snapshot: the size asked for, what it really holds, and what no other disk shares."""
+    """Bytes of one disk: the size asked for, what it really holds, what no other disk shares."""
 
     size_bytes: int
     allocated_bytes: int
@@ -84,17 +85,18 @@ class Machines(Protocol):
     """Machines by their instance ID. Every method may be called from several threads."""
 
     real: bool
-    #: Set by the EC2 service: called (from a thread of ours) when a machine has powered itself off or died.
+    #: Set by the EC2 service: called, from a thread of ours, when a machine powered itself off or
+    #: died.
     on_power_off: Callable[[str], None] | None
-    #: Set by the EC2 service: what the metadata service answers; None for a machine it does not know.
+    #: Set by the EC2 service: what the metadata service answers; None for an unknown machine.
     metadata: Callable[[str], InstanceMetadata | None] | None
 
     def boot(self, spec: MachineSpec) -> None:
-        """Start the machine; returns when its PID 1 runs. Raises MachineError and leaves nothing behind."""
+        """Start the machine; returns when its PID 1 runs. MachineError leaves nothing behind."""
         ...
 
     def shut_down(self, instance_id: str, *, force: bool = False, timeout_s: float = 30.0) -> None:
-        """Orderly power-off (or at once with `force`); returns when no process or mount of it is left.
+        """Power off in order, or at once with `force`; returns when nothing of it is left running.
 
         `on_power_off` is not called for it. Nothing happens for a machine that is not up.
         """
@@ -105,11 +107,11 @@ class Machines(Protocol):
     def is_up(self, instance_id: str) -> bool: ...
 
     def agent_is_online(self, instance_id: str) -> bool:
-        """Whether the machine's SSM agent would answer: up, booted far enough, its service not stopped."""
+        """Whether the machine's SSM agent would answer: booted far enough, its service running."""
         ...
 
     def run(self, instance_id: str, script: Script, cancel: threading.Event) -> Outcome:
-        """Run a script as root as the SSM agent does; blocks until it ended, timed out or was cancelled.
+        """Run a script as root as the SSM agent does; blocks until it ends or is cancelled.
 
         A machine that dies meanwhile gives Failed with exit code -1.
         """
@@ -121,7 +123,7 @@ class Machines(Protocol):
 
 
 class Disks(Protocol):
-    """Volumes and snapshots by their IDs. A snapshot is a copy-on-write view: only changed blocks cost."""
+    """Volumes and snapshots by ID. A snapshot is a copy-on-write view: only changes cost."""
 
     def create_volume(
         self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None
@@ -132,7 +134,7 @@ class Disks(Protocol):
     def delete_volume(self, volume_id: str) -> None: ...
 
     def create_snapshot(self, snapshot_id: str, *, volume_id: str) -> None:
-        """What is on the volume now, consistent as after a power cut at worst (frozen while copied)."""
+        """What is on the volume now, at worst as after a power cut (frozen while copied)."""
         ...
 
     def copy_snapshot(self, source_id: str, target_id: str) -> None: ...

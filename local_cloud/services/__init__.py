@@ -1,4 +1,4 @@
-"""The services that complete or replace moto's: every module here registers its handlers on import."""
+"""The services that complete or replace moto's: each module registers its handlers on import."""
 
 from __future__ import annotations
 

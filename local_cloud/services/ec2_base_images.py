@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local_cloud.cloud import Cloud
-from local_cloud.services.ec2_model import AMAZON, Image, Snapshot, images, snapshots, timestamp_text
+from local_cloud.services.ec2_model import (
+    AMAZON,
+    Image,
+    Snapshot,
+    images,
+    snapshots,
+    timestamp_text,
+)
 
 ROOT_DEVICE = "/dev/xvda"
 ROOT_GIB = 30

@@ -90,7 +90,7 @@ def enable_image_deprecation(call: Call) -> Params:
     if not now() <= at <= now() + LATEST_DEPRECATION:
         raise AwsError(
             "InvalidParameterValue",
-            f"The deprecation time {timestamp_text(at)} is in the past or more than 10 years ahead.",
+            f"The deprecation time {timestamp_text(at)} is in the past, or over 10 years ahead.",
         )
     refuse_dry_run(call)
     image.view["DeprecationTime"] = timestamp_text(at)

@@ -105,7 +105,7 @@ def create_image(call: Call) -> Params:
         if one.get("ResourceType") not in ("image", "snapshot"):
             raise AwsError(
                 "InvalidParameterValue",
-                f"'{one.get('ResourceType')}' is not a valid taggable resource type for this operation.",
+                f"'{one.get('ResourceType')}' is not a valid taggable resource type here.",
             )
     if ask.get("SnapshotLocation", "regional") != "regional":
         raise not_modelled("local snapshots")
@@ -352,14 +352,12 @@ def deregister_image(call: Call) -> Params:
     if image.protection.startswith("enabled"):
         raise AwsError(
             "OperationNotPermitted",
-            f"The image '{image.id}' is protected from deregistration; disable the protection first.",
+            f"The image '{image.id}' is protected from deregistration; disable that first.",
         )
     refuse_dry_run(call)
     with call.cloud.store.lock:
         image.deregistered = True
-        wanted = [
-            mapping["Ebs"]["SnapshotId"] for mapping in image.view["BlockDeviceMappings"]
-        ]
+        wanted = [mapping["Ebs"]["SnapshotId"] for mapping in image.view["BlockDeviceMappings"]]
     if not call.params.get("DeleteAssociatedSnapshots"):
         return {"Return": True}
     results = []
@@ -374,7 +372,9 @@ def deregister_image(call: Call) -> Params:
 
 @handles("ec2", "RegisterImage", "ImportImage", "ExportImage", "CreateRestoreImageTask")
 def refuse_other_ways(call: Call) -> Params:
-    raise not_modelled(f"ec2:{call.action} (images come from machines, by CreateImage, or by CopyImage)")
+    raise not_modelled(
+        f"ec2:{call.action} (images come from machines, by CreateImage, or by CopyImage)"
+    )
 
 
 #: A deprecation date at most ten years ahead, as EC2 allows.

@@ -102,9 +102,7 @@ def _health(call: Call, instance: Instance) -> Params:
     passed = call.cloud.machines.is_up(instance.id)
     return {
         "Status": "ok" if passed else "initializing",
-        "Details": [
-            {"Name": "reachability", "Status": "passed" if passed else "initializing"}
-        ],
+        "Details": [{"Name": "reachability", "Status": "passed" if passed else "initializing"}],
     }
 
 

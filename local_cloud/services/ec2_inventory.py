@@ -80,7 +80,7 @@ def list_groups(cloud: Cloud) -> list[Item]:
 def list_key_pairs(cloud: Cloud) -> list[Item]:
     with cloud.moto.lock:
         return [
-            {"id": one.id, "name": one.name, "region": region}
+            {"id": one.id, "name": one.key_name, "region": region}
             for region, backend in _backends(cloud, "ec2")
             for one in backend.key_pairs.values()
         ]

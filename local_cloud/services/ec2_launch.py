@@ -192,9 +192,7 @@ def get_launchable_image(call: Call, image_id: str | None) -> Image:
     if image_id.startswith("resolve:ssm:"):
         image_id = _resolve(call, image_id.removeprefix("resolve:ssm:"))
     if not image_id.startswith("ami-"):
-        raise AwsError(
-            "InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")'
-        )
+        raise AwsError("InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")')
     ensure_base_images(call.cloud, call.region)
     image = images(call.cloud).get(image_id)
     if image is None or image.region != call.region or not may_use(call, image):
@@ -248,13 +246,9 @@ def check_user_data(text: str | None) -> str | None:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise AwsError(
-            "InvalidParameterValue", "Invalid BASE64 encoding of user data"
-        ) from None
+        raise AwsError("InvalidParameterValue", "Invalid BASE64 encoding of user data") from None
     if len(raw) > USER_DATA_LIMIT:
-        raise AwsError(
-            "InvalidParameterValue", f"User data is limited to {USER_DATA_LIMIT} bytes"
-        )
+        raise AwsError("InvalidParameterValue", f"User data is limited to {USER_DATA_LIMIT} bytes")
     return text
 
 
@@ -353,7 +347,8 @@ def _disk(call: Call, device: str, ebs: Params) -> Disk:
     size = ebs.get("VolumeSize") or (smallest if snapshot_id else None)
     if size is None:
         raise AwsError(
-            "MissingParameter", f"The request must contain the parameter size or snapshotId ({device})"
+            "MissingParameter",
+            f"The request must contain the parameter size or snapshotId ({device})",
         )
     if size < smallest:
         raise AwsError(

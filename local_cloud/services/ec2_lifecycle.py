@@ -1,10 +1,11 @@
-"""What happens to machines over time: boot, stop, terminate, power-off from inside, a restart of ours."""
+"""What happens to machines over time: boot, stop, terminate, power-off, a restart of ours."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from local_cloud.cloud import Cloud
@@ -59,7 +60,7 @@ def shut_down_machines(cloud: Cloud) -> None:
     """Power off every machine in order; they stay `running` in the saved state."""
     cloud.machines.on_power_off = None
     jobs = [
-        _job(cloud, one, lambda one=one: cloud.machines.shut_down(one.id, timeout_s=10.0))
+        _job(cloud, one, partial(cloud.machines.shut_down, one.id, timeout_s=10.0))
         for one in instances(cloud).values()
         if one.state in ("pending", "running")
     ]
@@ -225,5 +226,11 @@ def _let_go(cloud: Cloud, instance: Instance) -> None:
             BlockDeviceMappings=[], NetworkInterfaces=[], SecurityGroups=[], PrivateDnsName="",
             Monitoring={"State": "disabled"},
         )  # fmt: skip
-        for gone in ("PrivateIpAddress", "PublicIpAddress", "SubnetId", "VpcId", "IamInstanceProfile"):
+        for gone in (
+            "PrivateIpAddress",
+            "PublicIpAddress",
+            "SubnetId",
+            "VpcId",
+            "IamInstanceProfile",
+        ):
             instance.view.pop(gone, None)

@@ -1,4 +1,4 @@
-"""EC2's machines, volumes, snapshots and images as this cloud keeps them, and how they are found."""
+"""EC2's machines, volumes, snapshots and images as this cloud keeps and finds them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import re
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -154,7 +154,8 @@ def check_tags(tags: dict[str, str]) -> None:
     for key, value in tags.items():
         if key.lower().startswith("aws:"):
             raise AwsError(
-                "InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use"
+                "InvalidParameterValue",
+                "Tag keys starting with 'aws:' are reserved for internal use",
             )
         if not key or len(key) > 128:
             raise AwsError(
@@ -187,9 +188,7 @@ _ID_FORMS = {
 }
 
 
-def get_all(
-    call: Call, table: dict[str, R], ids: Iterable[str], prefix: str
-) -> list[R]:
+def get_all(call: Call, table: Mapping[str, R], ids: Iterable[str], prefix: str) -> list[R]:
     """The caller's resources with these IDs, in order; the error names those that are not there."""
     code, one_name, many_names = _ID_FORMS[prefix]
     wanted = list(ids)
@@ -214,13 +213,11 @@ def get_all(
 def is_mine(call: Call, resource: Resource | None) -> bool:
     """Whether the caller's account has this resource in the region it called."""
     return (
-        resource is not None
-        and resource.account == call.account
-        and resource.region == call.region
+        resource is not None and resource.account == call.account and resource.region == call.region
     )
 
 
-def mine(call: Call, table: dict[str, R]) -> list[R]:
+def mine(call: Call, table: Mapping[str, R]) -> list[R]:
     """Everything of one kind that the caller has in this region, oldest first."""
     return [resource for resource in list(table.values()) if is_mine(call, resource)]
 

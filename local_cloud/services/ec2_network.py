@@ -22,16 +22,16 @@ DEFAULT_SUBNET_IDS = tuple(f"subnet-0a10ca1000000000{number}" for number in rang
 
 @at_start
 def make_default_vpc(cloud: Cloud) -> None:
-    """Give the default region of an empty cloud a default VPC whose IDs are the same in every run."""
+    """Give the default region of an empty cloud a VPC whose IDs are the same in every run."""
     if cloud.store.table("ec2 defaults").get("made"):
         return
-    subnet_ids = iter(DEFAULT_SUBNET_IDS)
     with (
         cloud.moto.lock,
-        mock.patch("moto.ec2.models.vpcs.random_vpc_id", lambda: DEFAULT_VPC_ID),
-        mock.patch("moto.ec2.models.subnets.random_subnet_id", lambda: next(subnet_ids)),
+        mock.patch("moto.ec2.models.vpcs.random_vpc_id", return_value=DEFAULT_VPC_ID),
+        mock.patch("moto.ec2.models.subnets.random_subnet_id", side_effect=DEFAULT_SUBNET_IDS),
         mock.patch(
-            "moto.ec2.models.security_groups.random_security_group_id", lambda: DEFAULT_GROUP_ID
+            "moto.ec2.models.security_groups.random_security_group_id",
+            return_value=DEFAULT_GROUP_ID,
         ),
     ):
         backend = cloud.moto.backend("ec2", region=cloud.region, account=cloud.account)
@@ -195,7 +195,11 @@ def _interface_view(eni: Any, subnet: Params, groups: list[Params], account: str
         ],
     }  # fmt: skip
     if eni.public_ip:
-        view["Association"] = {"IpOwnerId": "amazon", "PublicIp": eni.public_ip, "PublicDnsName": ""}
+        view["Association"] = {
+            "IpOwnerId": "amazon",
+            "PublicIp": eni.public_ip,
+            "PublicDnsName": "",
+        }
         view["PrivateIpAddresses"][0]["Association"] = view["Association"]
     return view
 
@@ -237,9 +241,7 @@ def delete_subnet(call: Call) -> Params:
 def delete_security_group(call: Call) -> Params:
     group_id = call.params.get("GroupId")
     if group_id and _interfaces(call, "group", group_id):
-        raise AwsError(
-            "DependencyViolation", f"resource {group_id} has a dependent object"
-        )
+        raise AwsError("DependencyViolation", f"resource {group_id} has a dependent object")
     return call.moto()
 
 

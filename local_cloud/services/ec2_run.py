@@ -52,9 +52,7 @@ def run_instances(call: Call) -> Params:
 def _find_by_token(call: Call, token: str) -> list[Instance]:
     """The machines this token was used for, also terminated ones. Other parameters: an error."""
     found = [
-        one
-        for one in instances(call.cloud).values()
-        if one.token == token and is_mine(call, one)
+        one for one in instances(call.cloud).values() if one.token == token and is_mine(call, one)
     ]
     asked = {name: value for name, value in call.params.items() if name != "DryRun"}
     if found and found[0].launch != asked:
@@ -111,7 +109,9 @@ def _make(
         _make_volume(call, instance, disk, tags_for(specifications, "volume"))
     instance.root_volume_id = instance.view["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
     if launch.spot:
-        _make_spot_request(call, instance, launch, tags_for(specifications, "spot-instances-request"))
+        _make_spot_request(
+            call, instance, launch, tags_for(specifications, "spot-instances-request")
+        )
     instances(call.cloud)[instance_id] = instance
     return instance
 
@@ -122,7 +122,7 @@ def _check_tag_kinds(specifications: list[Params]) -> None:
         if one.get("ResourceType") not in known:
             raise AwsError(
                 "InvalidParameterValue",
-                f"'{one.get('ResourceType')}' is not a valid taggable resource type for this operation.",
+                f"'{one.get('ResourceType')}' is not a valid taggable resource type here.",
             )
 
 

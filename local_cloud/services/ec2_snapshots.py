@@ -121,9 +121,7 @@ def copy_of(
     view.pop("OwnerAlias", None)
     if key:
         view["KmsKeyId"] = key
-    made = Snapshot(
-        id=snapshot_id, account=call.account, region=call.region, view=view, tags=tags
-    )
+    made = Snapshot(id=snapshot_id, account=call.account, region=call.region, view=view, tags=tags)
     ensure_base_disk(call.cloud, source)
     call.cloud.disks.copy_snapshot(source.id, snapshot_id)
     complete(call.cloud, made)
@@ -190,14 +188,12 @@ def modify_snapshot_attribute(call: Call) -> Params:
     return {}
 
 
-def changed_permissions(
-    held: list[dict[str, str]], ask: Params, name: str
-) -> list[dict[str, str]]:
+def changed_permissions(held: list[dict[str, str]], ask: Params, name: str) -> list[dict[str, str]]:
     """Permissions after a call that adds or removes some, in either of its two forms."""
     change = ask.get(name, {})
     add, remove = list(change.get("Add", [])), list(change.get("Remove", []))
     listed = [{"UserId": one} for one in ask.get("UserIds", [])]
-    listed += [{"Group": one} for one in ask.get("UserGroups", ask.get("GroupNames", []))]
+    listed += [{"Group": one} for one in ask.get("UserGroups") or ask.get("GroupNames") or []]
     if listed:
         (add if ask.get("OperationType") == "add" else remove).extend(listed)
     for one in add + remove:

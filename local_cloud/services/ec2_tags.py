@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError
 from local_cloud.services.ec2_filters import filtered, page
@@ -32,16 +34,19 @@ NOT_FOUND = {
 }
 
 
-def _tables(call: Call) -> dict[str, dict[str, Resource]]:
+def _tables(call: Call) -> dict[str, Mapping[str, Resource]]:
     cloud = call.cloud
     return {
-        "i": instances(cloud), "vol": volumes(cloud), "snap": snapshots(cloud),
-        "ami": images(cloud), "sir": spot_requests(cloud),
-    }  # type: ignore[dict-item]  # fmt: skip
+        "i": instances(cloud),
+        "vol": volumes(cloud),
+        "snap": snapshots(cloud),
+        "ami": images(cloud),
+        "sir": spot_requests(cloud),
+    }
 
 
 def _split(call: Call) -> tuple[list[Resource], list[str]]:
-    """Our own resources among the call's, and the IDs of moto's. Raises for one that is not there."""
+    """Our own resources among the call's, and moto's IDs. Raises for one that is not there."""
     tables = _tables(call)
     own, rest = [], []
     for resource_id in call.params["Resources"]:

@@ -64,7 +64,9 @@ def ebs_view(ebs: Params, *, size: int, zone: str, snapshot_id: str | None) -> d
     }  # fmt: skip
     if ebs.get("KmsKeyId"):
         view["KmsKeyId"] = ebs["KmsKeyId"]
-    iops = ebs.get("Iops") or DEFAULT_IOPS.get(kind) or (max(100, 3 * size) if kind == "gp2" else None)
+    iops = (
+        ebs.get("Iops") or DEFAULT_IOPS.get(kind) or (max(100, 3 * size) if kind == "gp2" else None)
+    )
     if iops:
         view["Iops"] = iops
     if kind == "gp3":
@@ -97,11 +99,15 @@ def drop_volume(cloud: Cloud, volume_id: str) -> None:
 def find_readable_snapshot(call: Call, snapshot_id: str) -> Snapshot:
     """A snapshot of the caller's, or one of AWS's."""
     snapshot = snapshots(call.cloud).get(snapshot_id)
-    readable = snapshot is not None and snapshot.region == call.region and (
-        snapshot.account == call.account
-        or snapshot.family is not None
-        or {"UserId": call.account} in snapshot.permissions
-        or {"Group": "all"} in snapshot.permissions
+    readable = (
+        snapshot is not None
+        and snapshot.region == call.region
+        and (
+            snapshot.account == call.account
+            or snapshot.family is not None
+            or {"UserId": call.account} in snapshot.permissions
+            or {"Group": "all"} in snapshot.permissions
+        )
     )
     if snapshot is None or not readable:
         raise AwsError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
@@ -124,7 +130,9 @@ def create_volume(call: Call) -> Params:
         raise not_modelled("multi-attach volumes")
     zone = ask.get("AvailabilityZone")
     if not zone:
-        raise AwsError("MissingParameter", "The request must contain the parameter AvailabilityZone")
+        raise AwsError(
+            "MissingParameter", "The request must contain the parameter AvailabilityZone"
+        )
     if not zone.startswith(call.region):
         raise AwsError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
     size, snapshot_id = ask.get("Size"), ask.get("SnapshotId")
@@ -159,10 +167,8 @@ def create_volume(call: Call) -> Params:
 def delete_volume(call: Call) -> Params:
     volume = get_volume(call, call.params["VolumeId"])
     if volume.view["Attachments"]:
-        raise AwsError(
-            "VolumeInUse",
-            f"Volume {volume.id} is currently attached to {volume.view['Attachments'][0]['InstanceId']}",
-        )
+        user = volume.view["Attachments"][0]["InstanceId"]
+        raise AwsError("VolumeInUse", f"Volume {volume.id} is currently attached to {user}")
     refuse_dry_run(call)
     drop_volume(call.cloud, volume.id)
     return {}
@@ -184,7 +190,9 @@ def modify_volume(call: Call) -> Params:
     view = ebs_view(settings, size=size, zone=before["AvailabilityZone"], snapshot_id=None)
     if size > before["Size"]:
         call.cloud.disks.grow_volume(volume.id, size_gib=size)
-    volume.view.update({n: view[n] for n in ("Size", "VolumeType", "Iops", "Throughput") if n in view})
+    volume.view.update(
+        {n: view[n] for n in ("Size", "VolumeType", "Iops", "Throughput") if n in view}
+    )
     moment = now()
     modification = {
         "VolumeId": volume.id, "ModificationState": "completed", "Progress": 100,

@@ -36,7 +36,9 @@ def create_service_linked_role(call: Call) -> Params:
 def find_role(cloud: Cloud, name: str, *, account: str, region: str) -> Params | None:
     """The role of this name, or None."""
     try:
-        found = cloud.moto.invoke("iam", "GetRole", {"RoleName": name}, region=region, account=account)
+        found = cloud.moto.invoke(
+            "iam", "GetRole", {"RoleName": name}, region=region, account=account
+        )
     except AwsError:
         return None
     return dict(found["Role"])

@@ -22,7 +22,7 @@ def _view(call: Call, name: str, value: str) -> Params:
     return {
         "Name": name, "Type": "String", "Value": value, "Version": 1, "DataType": "text",
         "ARN": f"arn:aws:ssm:{call.region}::parameter{name}",
-        "LastModifiedDate": CREATED if CREATED < datetime.now(UTC) else datetime.now(UTC),
+        "LastModifiedDate": CREATED if datetime.now(UTC) > CREATED else datetime.now(UTC),
     }  # fmt: skip
 
 

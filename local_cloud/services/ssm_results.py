@@ -140,9 +140,7 @@ def _by_filters(call: Call, shown: list[Params]) -> list[Params]:
 
 @handles("ssm", "DescribeInstanceInformation")
 def describe_instance_information(call: Call) -> Params:
-    found = [
-        one for one in mine(call, instances(call.cloud)) if is_managed(call, one.id)
-    ]
+    found = [one for one in mine(call, instances(call.cloud)) if is_managed(call, one.id)]
     for key, values in _information_filters(call):
         if key == "InstanceIds":
             found = [one for one in found if one.id in values]
@@ -160,7 +158,8 @@ def describe_instance_information(call: Call) -> Params:
 
 def _information_filters(call: Call) -> list[tuple[str, list[str]]]:
     older = [
-        (one["key"], one["valueSet"]) for one in call.params.get("InstanceInformationFilterList", [])
+        (one["key"], one["valueSet"])
+        for one in call.params.get("InstanceInformationFilterList", [])
     ]
     return older + [(one["Key"], one["Values"]) for one in call.params.get("Filters", [])]
 

@@ -199,9 +199,7 @@ def _finish(invocation: Invocation, status: str, outcome: Outcome | None) -> Non
     invocation.status = status
 
 
-def _keep_output(
-    cloud: Cloud, command: Command, invocation: Invocation, outcome: Outcome
-) -> None:
+def _keep_output(cloud: Cloud, command: Command, invocation: Invocation, outcome: Outcome) -> None:
     invocation.stdout, invocation.stderr = outcome.stdout, outcome.stderr
     bucket = command.view["OutputS3BucketName"]
     if not bucket:

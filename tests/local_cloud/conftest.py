@@ -1,4 +1,4 @@
-"""Local clouds for tests: in this process with recorded or real machines, and as a process of its own."""
+"""Local clouds for tests: in this process, machines recorded or real, or as a process."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Clients = Callable[..., Any]
 
 def client_of(endpoint: str, service: str, *, region: str = REGION, **config: Any) -> Any:
     """A plain boto3 client that tries once, so that a test sees what the cloud answered."""
-    settings = {"retries": {"total_max_attempts": 1}, "parameter_validation": False} | config
+    settings: dict[str, Any] = {"retries": {"total_max_attempts": 1}} | config
     return boto3.client(
         service,  # type: ignore[call-overload]
         endpoint_url=endpoint,
         region_name=region,
         aws_access_key_id="local",
         aws_secret_access_key="local",
-        config=Config(**settings),
+        config=Config(parameter_validation=False, **settings),
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def cloud() -> Iterator[Cloud]:
     """A cloud in this process whose machines are recorded."""
     with Cloud(real=False, say=lambda text: None) as one:
         yield one
 
 
-@pytest.fixture()
+@pytest.fixture
 def real_cloud() -> Iterator[Cloud]:
     """A cloud in this process whose machines run. Mark its tests with `machines`."""
     with Cloud(real=True) as one:
@@ -49,7 +49,7 @@ def real_cloud() -> Iterator[Cloud]:
         yield one
 
 
-@pytest.fixture()
+@pytest.fixture
 def aws(cloud: Cloud) -> Clients:
     """Makes boto3 clients of the cloud: `aws("ec2")`."""
 
@@ -91,7 +91,7 @@ class Process:
         return self.popen.wait(timeout=60)
 
 
-@pytest.fixture()
+@pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Starts clouds as processes; all are stopped at the end."""
     started: list[Process] = []

@@ -65,10 +65,10 @@ def test_run_says_that_machines_are_only_recorded_when_asked_for_it() -> None:
 def test_two_runs_at_once_know_nothing_of_each_other(tmp_path: Path) -> None:
     """Each makes a key pair and waits for the other's sign before it looks."""
     script = (
-        "aws ec2 create-key-pair --key-name $0 > /dev/null; touch {0}/$0;"
-        " until [ -e {0}/$1 ]; do sleep 0.05; done;"
+        f"aws ec2 create-key-pair --key-name $0 > /dev/null; touch {tmp_path}/$0;"
+        f" until [ -e {tmp_path}/$1 ]; do sleep 0.05; done;"
         " aws ec2 describe-key-pairs --query KeyPairs[].KeyName --output text"
-    ).format(tmp_path)
+    )
     runs = [
         subprocess.Popen(
             [sys.executable, "-m", "local_cloud", "run", "--recorded", "--",

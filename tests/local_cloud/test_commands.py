@@ -17,7 +17,7 @@ from local_cloud.machines.recorded import RecordedMachines
 from tests.local_cloud.samples import error_code, launch, profile, wait_until
 
 
-@pytest.fixture()
+@pytest.fixture
 def managed(aws: Any) -> str:
     """A machine that SSM can reach."""
     instance_id = launch(aws, IamInstanceProfile={"Name": profile(aws)})
@@ -57,9 +57,7 @@ def end_of(aws: Any, command_id: str, instance_id: str) -> dict[str, Any]:
         time.sleep(0.02)
 
 
-def test_a_script_reaches_the_machine_as_it_was_sent(
-    cloud: Cloud, aws: Any, managed: str
-) -> None:
+def test_a_script_reaches_the_machine_as_it_was_sent(cloud: Cloud, aws: Any, managed: str) -> None:
     parameters = {
         "commands": ["echo one", "echo two"], "workingDirectory": ["/srv"],
         "executionTimeout": ["77"],
@@ -67,7 +65,7 @@ def test_a_script_reaches_the_machine_as_it_was_sent(
     ended = end_of(aws, send(aws, managed, Parameters=parameters), managed)
     assert (ended["Status"], ended["ResponseCode"]) == ("Success", 0)
     assert isinstance(cloud.machines, RecordedMachines)
-    (instance_id, script), = cloud.machines.scripts
+    ((instance_id, script),) = cloud.machines.scripts
     assert instance_id == managed
     assert script.lines == ("echo one", "echo two")
     assert (script.working_directory, script.timeout_s) == ("/srv", 77)
@@ -177,8 +175,9 @@ def test_only_a_running_machine_with_a_profile_is_reached(aws: Any, managed: str
 
 def test_an_invocation_that_is_not_there_says_so(aws: Any, managed: str) -> None:
     command_id = send(aws, managed, "true")
-    for other in ({"CommandId": command_id, "InstanceId": "i-0123456789abcdef0"},
-                  {"CommandId": "0" * 8 + "-0000-0000-0000-" + "0" * 12, "InstanceId": managed}):  # fmt: skip
+    nobody = {"CommandId": command_id, "InstanceId": "i-0123456789abcdef0"}
+    nothing = {"CommandId": "00000000-0000-0000-0000-000000000000", "InstanceId": managed}
+    for other in (nobody, nothing):
         with pytest.raises(ClientError) as caught:
             aws("ssm").get_command_invocation(**other)
         assert error_code(caught.value) == "InvocationDoesNotExist"
@@ -192,8 +191,6 @@ def test_the_accounts_own_parameters_live_beside_awss(aws: Any) -> None:
     assert found["InvalidParameters"] == ["/mine/two"]
     folder = "/aws/service/ecs/optimized-ami/amazon-linux-2023"
     pages: Callable[..., Any] = ssm.get_paginator("get_parameters_by_path").paginate
-    names = [
-        p["Name"] for page in pages(Path=folder, Recursive=True) for p in page["Parameters"]
-    ]
+    names = [p["Name"] for page in pages(Path=folder, Recursive=True) for p in page["Parameters"]]
     assert f"{folder}/gpu/recommended/image_id" in names
     assert f"{folder}/recommended/image_id" in names

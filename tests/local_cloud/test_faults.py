@@ -96,9 +96,7 @@ def test_a_fault_can_choose_by_parameter_with_a_code_of_its_own(cloud: Cloud, aw
         ('[{"fault": "error", "colour": 1}]', "colour"),
     ],
 )
-def test_a_bad_faults_file_is_named_with_its_entry(
-    tmp_path: Path, content: str, said: str
-) -> None:
+def test_a_bad_faults_file_is_named_with_its_entry(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "faults.json"
     path.write_text(content)
     with pytest.raises(FaultsFileError) as caught:

@@ -14,7 +14,7 @@ from local_cloud.inventory import take_inventory
 from tests.local_cloud.samples import base_image, error_code, launch, profile, wait_until
 
 
-@pytest.fixture()
+@pytest.fixture
 def running(aws: Any) -> str:
     """A machine that runs, from the GPU base image."""
     instance_id = launch(aws)
@@ -24,7 +24,9 @@ def running(aws: Any) -> str:
 
 def make_image(aws: Any, instance_id: str, name: str = "made", **params: Any) -> dict[str, Any]:
     ec2 = aws("ec2")
-    image_id = ec2.create_image(InstanceId=instance_id, Name=name, NoReboot=True, **params)["ImageId"]
+    image_id = ec2.create_image(InstanceId=instance_id, Name=name, NoReboot=True, **params)[
+        "ImageId"
+    ]
     ec2.get_waiter("image_available").wait(
         ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 30}
     )
@@ -73,9 +75,7 @@ def test_a_second_image_of_the_same_name_is_refused_until_the_first_is_gone(
     assert make_image(aws, running, "one-name")["ImageId"] != first["ImageId"]
 
 
-def test_without_no_reboot_the_machine_comes_up_again(
-    cloud: Cloud, aws: Any, running: str
-) -> None:
+def test_without_no_reboot_the_machine_comes_up_again(cloud: Cloud, aws: Any, running: str) -> None:
     ec2 = aws("ec2")
     image_id = ec2.create_image(InstanceId=running, Name="rebooted")["ImageId"]
     ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig={"Delay": 1})
@@ -176,9 +176,7 @@ def test_sharing_shows_the_image_to_the_other_account_without_its_tags(
     ids = [image["ImageId"]]
     assert codes(theirs.describe_images, ImageIds=ids) == "InvalidAMIID.NotFound"
     ec2 = aws("ec2")
-    ec2.modify_image_attribute(
-        ImageId=ids[0], LaunchPermission={"Add": [{"UserId": other}]}
-    )
+    ec2.modify_image_attribute(ImageId=ids[0], LaunchPermission={"Add": [{"UserId": other}]})
     (shown,) = theirs.describe_images(ImageIds=ids)["Images"]
     assert (shown["OwnerId"], shown.get("Tags", [])) == ("123456789012", [])
     held = ec2.describe_image_attribute(ImageId=ids[0], Attribute="launchPermission")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
+import boto3
+import botocore.handlers
 import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.cloud import Cloud
 from local_cloud.inventory import take_inventory
 from local_cloud.machines.recorded import RecordedMachines
+from tests.local_cloud.conftest import REGION
 from tests.local_cloud.samples import (
     base_image,
     error_code,
@@ -24,8 +28,13 @@ from tests.local_cloud.samples import (
 def refused(aws: Any, **params: Any) -> tuple[str, str]:
     """The code and message with which a launch is refused."""
     asked = {"ImageId": base_image(aws), "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    ec2 = aws("ec2")
+    # boto3 would encode user data by itself.
+    ec2.meta.events.unregister(
+        "before-parameter-build.ec2.RunInstances", botocore.handlers.base64_encode_user_data
+    )
     with pytest.raises(ClientError) as caught:
-        aws("ec2").run_instances(**(asked | params))
+        ec2.run_instances(**(asked | params))
     return error_code(caught.value), caught.value.response["Error"]["Message"]
 
 
@@ -94,19 +103,7 @@ def test_a_token_used_twice_gives_the_same_machine_also_when_it_is_gone(aws: Any
 def test_a_launch_that_ec2_would_refuse_is_refused(
     cloud: Cloud, aws: Any, params: dict[str, Any], code: str
 ) -> None:
-    if "UserData" in params:  # boto3 would encode it
-        with pytest.raises(ClientError) as caught:
-            client = aws("ec2")
-            client.meta.events.unregister(
-                "before-parameter-build.ec2.RunInstances",
-                __import__("botocore.handlers").handlers.base64_encode_user_data,
-            )
-            client.run_instances(
-                ImageId=base_image(aws), MinCount=1, MaxCount=1, **params
-            )
-        assert error_code(caught.value) == code
-    else:
-        assert refused(aws, **params)[0] == code
+    assert refused(aws, **params)[0] == code
     assert all(items == [] for items in take_inventory(cloud).values())
 
 
@@ -174,9 +171,7 @@ def test_a_protected_machine_is_not_terminated(aws: Any) -> None:
     with pytest.raises(ClientError) as caught:
         ec2.terminate_instances(InstanceIds=[instance_id])
     assert error_code(caught.value) == "OperationNotPermitted"
-    ec2.modify_instance_attribute(
-        InstanceId=instance_id, DisableApiTermination={"Value": False}
-    )
+    ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": False})
     ec2.terminate_instances(InstanceIds=[instance_id])
     wait_until(aws, instance_id, "terminated")
 
@@ -311,12 +306,7 @@ def test_a_profile_gives_the_machine_its_roles_credentials(cloud: Cloud, aws: An
     assert found.tree["meta-data/local-ipv4"] == shown["PrivateIpAddress"]
     assert found.tree["meta-data/tags/instance/Name"] == "me"
     assert found.tree["meta-data/instance-life-cycle"] == "on-demand"
-    import json
-
     given = json.loads(found.tree[f"meta-data/iam/security-credentials/{name}"])
-    from tests.local_cloud.conftest import REGION
-
-    import boto3
 
     as_machine = boto3.client(
         "sts", endpoint_url=cloud.endpoint, region_name=REGION,
@@ -326,8 +316,9 @@ def test_a_profile_gives_the_machine_its_roles_credentials(cloud: Cloud, aws: An
     assert f":assumed-role/{name}/{instance_id}" in as_machine.get_caller_identity()["Arn"]
     again = cloud.machines.metadata(instance_id)
     assert again is not None
-    assert again.tree[f"meta-data/iam/security-credentials/{name}"] == (
-        found.tree[f"meta-data/iam/security-credentials/{name}"]
+    assert (
+        again.tree[f"meta-data/iam/security-credentials/{name}"]
+        == (found.tree[f"meta-data/iam/security-credentials/{name}"])
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,12 @@ def fill(process: Process) -> dict[str, str]:
     return {"on_demand": on_demand, "spot": spot, "image": image}
 
 
+def saved_at(state: Path) -> int:
+    """When the state was saved last, in ns; 0 for never."""
+    path = state / "state.pickle"
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 def check(process: Process, made: dict[str, str]) -> None:
     """All of it is there again; the machine runs again, the one-time spot machine is gone."""
     aws = process.client
@@ -73,10 +81,11 @@ def test_everything_saved_is_there_again_after_a_kill(serve: Serve, tmp_path: Pa
     state = tmp_path / "state"
     first = serve("--state", str(state))
     made = fill(first)
-    saved = (state / "state.pickle").stat().st_mtime_ns
+    before = saved_at(state)
     first.client("ec2").create_key_pair(KeyName="last")
-    while (state / "state.pickle").stat().st_mtime_ns == saved:
+    while saved_at(state) == before:
         assert first.popen.poll() is None
+        time.sleep(0.05)
     first.stop(signal.SIGKILL)
     check(serve("--state", str(state)), made)
 
@@ -152,8 +161,6 @@ def test_nothing_is_left_of_a_cloud_without_state() -> None:
         assert root.exists()
     assert not root.exists()
     with pytest.raises(OSError, match=r"refused"):
-        import urllib.request
-
         urllib.request.urlopen(f"{endpoint}/_local_cloud/health", timeout=5)
 
 
