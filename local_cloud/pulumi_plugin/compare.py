@@ -43,6 +43,8 @@ def find_changes(
             continue  # AWS's own choice stays
         if described.computed and is_empty(before):
             before = state.get(name)
+        if before is None:
+            before = described.default
         if canonical(described, before) == canonical(described, after):
             continue
         yield from _changes_of(described, before, after, state.get(name), f"{prefix}{name}")

@@ -113,6 +113,7 @@ def read(
     """The resource's state and inputs as they are in AWS now; None when it is gone.
 
     An input that still means the same keeps its old spelling, so that a refresh shows only drift.
+    Without inputs it is an import: all that was found and can be given becomes an input.
     """
     seen = described.read(account, resource_id, state)
     if seen is None:
@@ -122,7 +123,7 @@ def read(
     for name, field in fields.items():
         if name in inputs:
             now = _as_written(field, inputs[name], seen.get(name)) if name in seen else inputs[name]
-        elif field.computed or _is_default(field, seen.get(name)):
+        elif (field.computed and inputs) or _is_default(field, seen.get(name)):
             continue
         else:
             now = seen[name]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from local_cloud.pulumi_plugin.resource_type import Function, ResourceType
 from local_cloud.pulumi_plugin.types import functions
+from local_cloud.pulumi_plugin.types.batch_definition import JOB_DEFINITION
 from local_cloud.pulumi_plugin.types.batch_environment import COMPUTE_ENVIRONMENT
-from local_cloud.pulumi_plugin.types.batch_jobs import JOB_DEFINITION, JOB_QUEUE
+from local_cloud.pulumi_plugin.types.batch_queue import JOB_QUEUE
+from local_cloud.pulumi_plugin.types.ecr import REPOSITORY
 from local_cloud.pulumi_plugin.types.iam_identity import INSTANCE_PROFILE, SERVICE_LINKED_ROLE
 from local_cloud.pulumi_plugin.types.iam_policies import (
     POLICY,
@@ -15,9 +17,9 @@ from local_cloud.pulumi_plugin.types.iam_policies import (
 from local_cloud.pulumi_plugin.types.iam_role import ROLE
 from local_cloud.pulumi_plugin.types.launch_template import LAUNCH_TEMPLATE
 from local_cloud.pulumi_plugin.types.logs import LOG_GROUP
+from local_cloud.pulumi_plugin.types.s3 import BUCKET, BUCKET_OBJECTS
 from local_cloud.pulumi_plugin.types.security_group import SECURITY_GROUP
 from local_cloud.pulumi_plugin.types.security_group_rules import EGRESS_RULE, INGRESS_RULE
-from local_cloud.pulumi_plugin.types.storage import BUCKET, BUCKET_OBJECTS, REPOSITORY
 
 _ALL = (
     BUCKET,

@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from local_cloud.pulumi_plugin.aws import Account, error_message
-from local_cloud.pulumi_plugin.compare import Change
+from local_cloud.pulumi_plugin.aws import Account
 from local_cloud.pulumi_plugin.fields import (
     block,
-    blocks,
-    boolean,
     from_api,
-    mapping,
     text,
-    text_set,
     to_api,
-    whole,
 )
 from local_cloud.pulumi_plugin.resource_type import TAGS, AutoName, InitFailedError, ResourceType
-from local_cloud.pulumi_plugin.types.tagging import full_name, own_tags, tag_changes
+from local_cloud.pulumi_plugin.types.batch_environment_rules import (
+    COMPUTE_RESOURCES,
+    UPDATE_POLICY,
+    forced,
+)
+from local_cloud.pulumi_plugin.types.tagging import full_name, own_tags, update_batch_tags
 from local_cloud.pulumi_plugin.values import Props, is_empty
 
-COMPUTE_RESOURCES = {
-    "allocationStrategy": text(),
-    "bidPercentage": whole(),
-    "desiredVcpus": whole(computed=True, api="desiredvCpus"),
-    "ec2Configurations": blocks(
-        {
-            "imageIdOverride": text(computed=True),
-            "imageKubernetesVersion": text(),
-            "imageType": text(),
-        },
-        computed=True,
-        replaces=True,
-        api="ec2Configuration",
-    ),
-    "ec2KeyPair": text(),
-    "imageId": text(),
-    "instanceRole": text(),
-    "instanceTypes": text_set(),
-    "launchTemplate": block(
-        {
-            "launchTemplateId": text(),
-            "launchTemplateName": text(),
-            "version": text(computed=True),
-        },
-        replaces=True,
-    ),
-    "maxVcpus": whole(required=True, api="maxvCpus"),
-    "minVcpus": whole(api="minvCpus"),
-    "placementGroup": text(replaces=True),
-    "securityGroupIds": text_set(),
-    "spotIamFleetRole": text(replaces=True),
-    "subnets": text_set(required=True),
-    "tags": mapping(),
-    "type": text(required=True),
-}
-UPDATE_POLICY = {
-    "jobExecutionTimeoutMinutes": whole(default=30),
-    "terminateJobsOnUpdate": boolean(default=False),
-}
-
-#: Strategies under which Batch updates the machines of an environment in place.
-UPDATABLE_STRATEGIES = (
-    "BEST_FIT_PROGRESSIVE",
-    "SPOT_CAPACITY_OPTIMIZED",
-    "SPOT_PRICE_CAPACITY_OPTIMIZED",
-)
-#: What forces a replacement when Batch cannot update in place (real provider's `CustomizeDiff`).
-FORCING_UNLESS_UPDATABLE = (
-    "allocationStrategy",
-    "bidPercentage",
-    "ec2Configurations",
-    "ec2KeyPair",
-    "imageId",
-    "instanceRole",
-    "instanceTypes",
-    "launchTemplate",
-    "securityGroupIds",
-    "subnets",
-    "tags",
-)
 #: What an update request names only when it changed; `maxVcpus` always goes along.
 _UPDATED = (
     "allocationStrategy",
@@ -108,40 +46,6 @@ _CLEARED: dict[str, Any] = {
     "minVcpus": 0,
     "tags": {},
 }
-_SERVICE_LINKED = re.compile(r"arn:[^:]+:iam::\d{12}:role/aws-service-role/batch\.amazonaws\.com/")
-
-
-def is_service_linked(role: str | None) -> bool:
-    """Whether the environment uses Batch's own role: none given, or its ARN."""
-    return not role or _SERVICE_LINKED.match(role) is not None
-
-
-def is_updatable(olds: Props, old_inputs: Props, news: Props) -> bool:
-    """Whether Batch can update the environment's machines in place, before and after the change."""
-    roles = (
-        old_inputs.get("serviceRole") or olds.get("serviceRole"),
-        news.get("serviceRole") or olds.get("serviceRole"),
-    )
-    strategies = (
-        (inputs.get("computeResources") or {}).get("allocationStrategy")
-        for inputs in (old_inputs, news)
-    )
-    return all(map(is_service_linked, roles)) and all(
-        str(strategy).upper() in UPDATABLE_STRATEGIES for strategy in strategies
-    )
-
-
-def _forced(olds: Props, old_inputs: Props, news: Props, found: list[Change]) -> list[Change]:
-    if is_updatable(olds, old_inputs, news):
-        return found
-    prefixes = tuple(f"computeResources.{name}" for name in FORCING_UNLESS_UPDATABLE)
-    return [change.forcing() if _under(change.path, prefixes) else change for change in found]
-
-
-def _under(path: str, prefixes: tuple[str, ...]) -> bool:
-    return any(
-        path == prefix or path.startswith((f"{prefix}.", f"{prefix}[")) for prefix in prefixes
-    )
 
 
 def _create(account: Account, news: Props) -> str:
@@ -160,26 +64,17 @@ def _create(account: Account, news: Props) -> str:
     return str(answer["computeEnvironmentName"])
 
 
-def _settle(account: Account, resource_id: str, news: Props) -> None:
-    """Wait for VALID. The update policy cannot be set by a create: an update sets it then."""
-    _wait_until_valid(account, resource_id)
-    wanted = news.get("updatePolicy")
-    if not wanted:
-        return
-    seen = _find(account, resource_id) or {}
-    policy = to_api(UPDATE_POLICY, wanted, "camel")
-    if seen.get("updatePolicy") == policy:
-        return
-    try:
+def _finish(account: Account, resource_id: str, news: Props) -> None:
+    """The update policy cannot be set by a create: an update sets it once the thing is VALID."""
+    policy = to_api(UPDATE_POLICY, news.get("updatePolicy") or {}, "camel")
+    if policy:
+        _wait_until_valid(account, resource_id, news)
         account.client("batch").update_compute_environment(
             computeEnvironment=resource_id, updatePolicy=policy
         )
-    except Exception as error:
-        raise InitFailedError(f"setting the update policy: {error_message(error)}") from error
-    _wait_until_valid(account, resource_id)
 
 
-def _wait_until_valid(account: Account, name: str) -> None:
+def _wait_until_valid(account: Account, name: str, _news: Props) -> None:
     def look() -> str | None:
         seen = _find(account, name)
         if seen is None:
@@ -235,16 +130,12 @@ def _update(
             request["serviceRole"] = news.get("serviceRole", "")
         if "state" in changed:
             request["state"] = str(news["state"]).upper()
-        if "updatePolicy" in changed and news.get("updatePolicy"):
+        if news.get("updatePolicy") and ("updatePolicy" in changed or not changed):
             request["updatePolicy"] = to_api(UPDATE_POLICY, news["updatePolicy"], "camel")
         if str(news["type"]).upper() == "MANAGED":
             request["computeResources"] = _resource_update(olds, news)
         batch.update_compute_environment(**request)
-    to_set, to_remove = tag_changes(olds, news)
-    if to_remove:
-        batch.untag_resource(resourceArn=olds["arn"], tagKeys=to_remove)
-    if to_set:
-        batch.tag_resource(resourceArn=olds["arn"], tags=to_set)
+    update_batch_tags(batch, olds["arn"], olds, news)
     return {}
 
 
@@ -301,9 +192,10 @@ COMPUTE_ENVIRONMENT = ResourceType(
     conflicts=(("name", "namePrefix"),),
     auto_name=AutoName(max_length=128),
     create=_create,
-    settle=_settle,
+    finish=_finish,
+    settle=_wait_until_valid,
     read=_read,
     update=_update,
     delete=_delete,
-    forced=_forced,
+    forced=forced,
 )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from local_cloud.pulumi_plugin.aws import Account
 from local_cloud.pulumi_plugin.fields import block, blocks, boolean, mapping, text
 from local_cloud.pulumi_plugin.resource_type import Function
+from local_cloud.pulumi_plugin.types.policy_document import policy_document
 from local_cloud.pulumi_plugin.types.tagging import tag_map
 from local_cloud.pulumi_plugin.values import Props
 
@@ -153,60 +152,6 @@ def _parameter(account: Account, arguments: Props) -> Props:
     }
 
 
-def _one_or_more(values: list[Any]) -> Any:
-    return values[0] if len(values) == 1 else sorted(values, reverse=True)
-
-
-_STATEMENT = {
-    "actions": "Action",
-    "notActions": "NotAction",
-    "resources": "Resource",
-    "notResources": "NotResource",
-}
-
-
-def _policy_statement(given: Props) -> Props:
-    statement: Props = {}
-    if given.get("sid"):
-        statement["Sid"] = given["sid"]
-    statement["Effect"] = given.get("effect") or "Allow"
-    for name, key in _STATEMENT.items():
-        if given.get(name):
-            statement[key] = _one_or_more(given[name])
-    for name, key in (("principals", "Principal"), ("notPrincipals", "NotPrincipal")):
-        if given.get(name):
-            statement[key] = _principals(given[name])
-    conditions: dict[str, Any] = {}
-    for condition in given.get("conditions") or []:
-        values = condition["values"]
-        test = conditions.setdefault(condition["test"], {})
-        test[condition["variable"]] = values[0] if len(values) == 1 else values
-    if conditions:
-        statement["Condition"] = conditions
-    return statement
-
-
-def _principals(given: list[Props]) -> Any:
-    if [(each["type"], each["identifiers"]) for each in given] == [("*", ["*"])]:
-        return "*"
-    return {each["type"]: _one_or_more(each["identifiers"]) for each in given}
-
-
-def _policy_document(account: Account, arguments: Props) -> Props:
-    document: Props = {"Version": arguments.get("version") or "2012-10-17"}
-    if arguments.get("policyId"):
-        document["Id"] = arguments["policyId"]
-    document["Statement"] = [_policy_statement(each) for each in arguments.get("statements") or []]
-    content = json.dumps(document, indent=2)
-    return {
-        "id": str(abs(hash(content)) % 2**32),
-        "json": content,
-        "minifiedJson": json.dumps(document, separators=(",", ":")),
-        "statements": arguments.get("statements"),
-        "version": document["Version"],
-    }
-
-
 ALL = (
     Function(
         pulumi_type="aws:index/getCallerIdentity:getCallerIdentity",
@@ -266,7 +211,7 @@ ALL = (
     Function(
         pulumi_type="aws:iam/getPolicyDocument:getPolicyDocument",
         arguments={"policyId": text(), "statements": block({}), "version": text()},
-        invoke=_policy_document,
+        invoke=policy_document,
     ),
     Function(
         pulumi_type="aws:ssm/getParameter:getParameter",

@@ -58,3 +58,12 @@ def full_name(props: Props, name: str = "name", prefix: str = "namePrefix") -> s
         time.strftime("%Y%m%d%H%M%S", time.gmtime()) + f"{time.time_ns() // 100_000 % 10_000:04d}"
     )
     return f"{props.get(prefix) or 'terraform-'}{stamp}{next(_count):08x}"
+
+
+def update_batch_tags(batch: Any, arn: str, olds: Props, news: Props) -> None:
+    """Set and take off tags of one of Batch's resources."""
+    to_set, to_remove = tag_changes(olds, news)
+    if to_remove:
+        batch.untag_resource(resourceArn=arn, tagKeys=to_remove)
+    if to_set:
+        batch.tag_resource(resourceArn=arn, tags=to_set)

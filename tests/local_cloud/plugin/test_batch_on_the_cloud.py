@@ -7,9 +7,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from local_cloud.pulumi_plugin.values import from_struct
+from local_cloud.services.batch_environments import go_on
 from tests.local_cloud.plugin.conftest import Engine, Resource
 
 ENVIRONMENT = "aws:batch/computeEnvironment:ComputeEnvironment"
@@ -222,12 +224,26 @@ def test_a_wait_that_takes_too_long_keeps_the_resource(
     message, detail = init_failure(caught)
     assert "timed out while waiting" in message
     monkeypatch.undo()
-    from local_cloud.services.batch_environments import go_on
-
     go_on(cloud)  # as a cloud that starts again does
     urn = engine.urn(ENVIRONMENT, "slow")
     inputs, state = from_struct(detail.inputs), from_struct(detail.properties)
     engine.delete(Resource(urn, detail.id, inputs, state))
+
+
+def test_a_wait_ends_when_the_engine_cancels(
+    engine: Engine, cloud: Any, stack: Stack, base_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "background", lambda _name, _job: None)  # it stays CREATING
+    engine.stub.Cancel(empty_pb2.Empty())
+    with pytest.raises(grpc.RpcError) as caught:
+        engine.create(ENVIRONMENT, "stopped", stack.of_environment(base_image))
+    message, detail = init_failure(caught)
+    assert "cancelled while waiting" in message
+    monkeypatch.undo()
+    go_on(cloud)
+    engine.configure(region=cloud.region)  # an engine that is started again has a new plugin
+    urn = engine.urn(ENVIRONMENT, "stopped")
+    engine.delete(Resource(urn, detail.id, {}, from_struct(detail.properties)))
 
 
 def test_functions(engine: Engine, base_image: str) -> None:

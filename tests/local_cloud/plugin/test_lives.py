@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.local_cloud.plugin.conftest import Resource
+
 VPC = "vpc-0a10ca1000000000a"
 TRUST = json.dumps(
     {
@@ -40,6 +42,8 @@ class Life:
     replacing: dict[str, Any] = field(default_factory=dict)
 
 
+#: What only the state knows.
+NOT_IN_AWS = {"forceDelete", "forceDestroy"}
 LIVES = [
     Life(
         "aws:cloudwatch/logGroup:LogGroup",
@@ -179,6 +183,11 @@ def test_a_life(engine: Any, life: Life) -> None:
     assert refreshed.inputs == made.inputs, "a refresh shows drift where there is none"
     assert refreshed.state == made.state
     assert engine.diff(refreshed, life.inputs).nothing
+
+    found = engine.read(Resource(made.urn, made.id, {}, {}))
+    imported = {key: value for key, value in found.inputs.items() if key != "__defaults"}
+    assert engine.diff(found, imported).nothing, "what is imported can be given as it was found"
+    assert set(life.inputs) - NOT_IN_AWS <= set(imported)
 
     if life.in_place:
         wanted = life.inputs | life.in_place

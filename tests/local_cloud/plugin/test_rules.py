@@ -302,6 +302,31 @@ def test_a_missing_region_says_how_to_set_one(
     offline: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     offline.configure()
     with pytest.raises(grpc.RpcError, match="pulumi config set aws:region"):
         offline.create("aws:cloudwatch/logGroup:LogGroup", "jobs", {})
+
+
+def test_without_an_endpoint_no_real_account_is_touched(
+    offline: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with pytest.raises(grpc.RpcError, match="does not manage real accounts"):
+        offline.create("aws:cloudwatch/logGroup:LogGroup", "jobs", {})
+
+
+def test_the_plugin_tells_its_version_and_what_it_models(offline: Engine) -> None:
+    import json
+    from importlib.metadata import version
+
+    from google.protobuf import empty_pb2
+    from pulumi.runtime.proto import provider_pb2
+
+    assert offline.stub.GetPluginInfo(empty_pb2.Empty()).version == version("pulumi-aws")
+    schema = json.loads(offline.stub.GetSchema(provider_pb2.GetSchemaRequest()).schema)
+    assert ENVIRONMENT in schema["resources"]
+    request = provider_pb2.ConstructRequest(type="aws:x:Y")
+    with pytest.raises(grpc.RpcError) as caught:
+        offline.stub.Construct(request)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
