@@ -15,6 +15,8 @@ STAND_INS: dict[str, Any] = {
     "instance_profile": "not-known-yet",
     "repository": REPOSITORY,
     "images": [{"repository": REPOSITORY, "tag": "not-known-yet"}],
+    "models": [],
+    "extra_steps": [],
     "tag": "not-known-yet",
     "digest": f"sha256:{'0' * 64}",
     "sha256": "0" * 64,
@@ -79,10 +81,22 @@ def _replace(item: Any, path: Path) -> tuple[Any, frozenset[str]]:
 def _stand_in(path: Path) -> Any:
     last, above = path[-1], path[-2] if len(path) > 1 else ""
     if isinstance(last, int):
-        return ITEMS[str(above)].format(last) if above in ITEMS else None
-    if last in ("source", "destination") and isinstance(above, int):
-        place = f"not-known-yet/{above}"  # Each of its own: two models may not share one.
-        return f"s3://{place}" if last == "source" else f"/opt/{place}"
+        return _item(str(above), last)
+    if isinstance(above, int) and last in (model := _item("models", above)):
+        return model[last]
     if last in ITEMS:
-        return [ITEMS[last].format(0)]
+        return [_item(last, 0)]
     return STAND_INS.get(last)
+
+
+def _item(listed: str, index: int) -> Any:
+    """A stand-in for one item of a list; each of its own, since lists refuse the same twice."""
+    name = f"not-known-yet-{index}"
+    match listed:
+        case "images":
+            return {"repository": REPOSITORY, "tag": name}
+        case "models":
+            return {"source": f"s3://not-known-yet/{index}", "destination": f"/opt/{name}"}
+        case "extra_steps":
+            return {"name": name, "script": "true"}
+    return ITEMS[listed].format(index) if listed in ITEMS else None
