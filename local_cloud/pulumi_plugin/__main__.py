@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 
 import grpc
-from pulumi.runtime.proto import provider_pb2_grpc
-
-from local_cloud.pulumi_plugin.server import AwsStandIn
 
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
+def skip_the_sdk() -> None:
+    """Let `pulumi.runtime.proto` be imported without the SDK around it.
+
+    The SDK's own import takes more than half of the time until the port is known, twice in every
+    `pulumi up`, and nothing here uses it.
+    """
+    found = importlib.util.find_spec("pulumi")
+    if "pulumi" in sys.modules or found is None or not found.submodule_search_locations:
+        return
+    folder = found.submodule_search_locations[0]
+    for name, path in (("pulumi", folder), ("pulumi.runtime", f"{folder}/runtime")):
+        package = ModuleType(name)
+        package.__path__ = [path]
+        sys.modules[name] = package
+
+
 def main() -> int:
     """Serve until the engine ends this process; exit code 0."""
+    skip_the_sdk()
+    from pulumi.runtime.proto import provider_pb2_grpc
+
+    from local_cloud.pulumi_plugin.server import AwsStandIn
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
