@@ -30,7 +30,8 @@ allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "e
 tags = {"version": version}
 
 logs = aws.cloudwatch.LogGroup("jobs", retention_in_days=60 if second else 30)
-role = aws.iam.Role("host", assume_role_policy=json.dumps(trust), tags=tags)
+role = aws.iam.Role("host", assume_role_policy=json.dumps(trust), tags=tags,
+    description=pulumi.Output.secret("quiet"))
 aws.iam.RolePolicy("inline", role=role.name, policy=json.dumps(allow))
 policy = aws.iam.Policy("shared", policy=json.dumps(allow), description="shared " + version)
 aws.iam.RolePolicyAttachment("shared", role=role.name, policy_arn=policy.arn)
@@ -68,7 +69,7 @@ pulumi.export("environment", environment.arn)
 pulumi.export("templateVersion", template.latest_version)
 pulumi.export("policy", policy.arn)
 pulumi.export("job", job.arn)
-pulumi.export("hidden", pulumi.Output.secret(role.name))
+pulumi.export("hidden", role.description)
 """
 
 pytestmark = pytest.mark.engine
@@ -129,7 +130,7 @@ def test_made_unchanged_changed_and_destroyed(stack: Stack, cloud: Cloud) -> Non
     stack.run("up", "--yes", "--skip-preview")
     first = stack.outputs()
     assert first["templateVersion"] == 1
-    assert first["hidden"] == "[secret]"
+    assert first["hidden"] == "[secret]", "what went in as a secret comes out as one"
     stack.run("config", "set", "second", "true")
     planned = stack.operations()
     assert planned.pop("policy")[0] in ("replace", "create-replacement", "delete-replaced")
