@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from botocore.config import _RetryDict
     from botocore.session import Session
     from types_boto3_ec2 import EC2Client
     from types_boto3_ecr import ECRClient
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 32
 """Connections each client keeps open: enough for 16 look-ups at a time, twice."""
+
+RETRIED: _RetryDict = {"mode": "adaptive", "total_max_attempts": 8}
+ONCE: _RetryDict = {"mode": "standard", "total_max_attempts": 1}
 
 
 class Aws:
@@ -82,7 +86,7 @@ class Aws:
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=CONNECTIONS,
-            retries={"mode": "adaptive", "total_max_attempts": 8 if retries else 1},
+            retries=RETRIED if retries else ONCE,
             user_agent_extra="baked-ami",
         )
         return self._session.create_client(service, region_name=region, config=config)

@@ -46,7 +46,8 @@ class BakedImage:
 
     `owner_nonce` proves this ownership to `delete_ami`. `told` is what the builder's steps found
     out (`45-fetch-models` has each model's SHA-256); empty for an AMI that was adopted.
-    `timings` holds seconds by stage.
+    `timings` holds seconds by stage, `warnings` what the reader must still be told (a machine that
+    could not be ended).
     """
 
     ami_id: str
@@ -59,6 +60,7 @@ class BakedImage:
     model_checksums: dict[str, str] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def bake(
@@ -208,4 +210,5 @@ def _baked(
         model_checksums={**known, **found},
         told=told,
         timings=dict(job.stages.timings),
+        warnings=tuple(job.stages.warnings),
     )

@@ -64,7 +64,7 @@ def _quietly(job: Job, first: Exception | None, clean: Callable[[], None]) -> No
     try:
         clean()
     except Exception as second:
-        job.say(f"could not clean up: {second}")
+        job.stages.warn(f"could not clean up: {second}")
         if isinstance(first, BakeError):
             first.details += f"\nAnd then the clean-up failed: {second}"
         elif first is not None:

@@ -59,9 +59,7 @@ def run_command(aws: Aws, machine_id: str, script: str, *, timeout_s: float, why
     An answer that gets lost can run the script twice at once: it must bear that.
     Raises `MachineLostError`, and `BakeError` when SSM itself refuses.
     """
-    command_id = waiting.wait_until(
-        partial(_send, aws, machine_id, script, timeout_s, why), timeout_s=120, first_s=0.5
-    )
+    command_id = _send(aws, machine_id, script, timeout_s, why)
     looks = 0
 
     def look() -> Reply | None:
@@ -75,15 +73,32 @@ def run_command(aws: Aws, machine_id: str, script: str, *, timeout_s: float, why
     try:
         # Delivery can take a minute or two before the script's own limit starts to count.
         reply = waiting.wait_until(look, timeout_s=timeout_s + 180)
-    except waiting.WaitTimeoutError:
+    except waiting.WaitTimeoutError as error:
         is_running(aws, machine_id)
+        if error.cause:
+            brief = f"lost sight of {why!r} on {machine_id}"
+            raise bake_error(error.cause, brief, "ssm:GetCommandInvocation") from None
         return Reply("TimedOut", -1, f"no answer within {timeout_s:.0f} s")
     if reply.status != "Success":
         is_running(aws, machine_id)
     return reply
 
 
-def _send(aws: Aws, machine_id: str, script: str, timeout_s: float, why: str) -> str | None:
+def _send(aws: Aws, machine_id: str, script: str, timeout_s: float, why: str) -> str:
+    send = partial(_find_command_id, aws, machine_id, script, timeout_s, why)
+    try:
+        return waiting.wait_until(send, timeout_s=120, first_s=0.5)
+    except waiting.WaitTimeoutError:
+        raise BakeError(
+            f"could not run {why!r} on {machine_id}",
+            "SSM says that it does not know this machine, for two minutes now.",
+            "Its SSM agent has stopped or cannot reach SSM; run `pulumi up` again.",
+        ) from None
+
+
+def _find_command_id(
+    aws: Aws, machine_id: str, script: str, timeout_s: float, why: str
+) -> str | None:
     try:
         sent = aws.ssm.send_command(
             InstanceIds=[machine_id],
@@ -111,8 +126,10 @@ def _find_reply(aws: Aws, machine_id: str, command_id: str) -> Reply | None:
     try:
         found = aws.ssm.get_command_invocation(CommandId=command_id, InstanceId=machine_id)
     except Exception as error:
-        if get_code(error) == "InvocationDoesNotExist" or is_transient(error):
+        if get_code(error) == "InvocationDoesNotExist":
             return None
+        if is_transient(error):
+            raise waiting.NoAnswerError(error) from error
         if not is_aws_error(error):
             raise
         brief = f"could not read the answer of {machine_id}"

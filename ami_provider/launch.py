@@ -11,9 +11,10 @@ from typing import Any
 
 from ami_provider import tags
 from ami_provider.aws import Aws
-from ami_provider.errors import is_aws_error, is_transient
+from ami_provider.errors import bake_error, is_aws_error, is_transient
 from ami_provider.job import Job
 from ami_provider.site import BuildSite
+from ami_provider.waiting import NoAnswerError
 
 Request = dict[str, Any]
 """RunInstances' parameters."""
@@ -120,15 +121,17 @@ def set_attempt(request: Request, attempt: int) -> None:
 
 
 def is_online(aws: Aws, machine_id: str) -> bool:
-    """Whether the machine's SSM agent takes commands."""
+    """Whether the machine's SSM agent takes commands; raises `NoAnswerError` if AWS is silent."""
     try:
         found = aws.ssm.describe_instance_information(
             Filters=[{"Key": "InstanceIds", "Values": [machine_id]}]
         )["InstanceInformationList"]
     except Exception as error:
         if is_transient(error):
-            return False
-        raise
+            raise NoAnswerError(error) from error
+        raise bake_error(
+            error, "could not ask for the SSM agent", "ssm:DescribeInstanceInformation"
+        ) from error
     return any(entry.get("PingStatus") == "Online" for entry in found)
 
 

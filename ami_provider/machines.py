@@ -180,8 +180,11 @@ def wait_until_ready(job: Job, machine: Machine) -> None:
 
     try:
         waiting.wait_until(look, timeout_s=job.site.timeouts.ready * 60)
-    except waiting.WaitTimeoutError:
+    except waiting.WaitTimeoutError as error:
         is_running(job.aws, machine.id)  # Raises if it is gone.
+        if error.cause:
+            action = "ssm:DescribeInstanceInformation"
+            raise bake_error(error.cause, f"lost sight of {machine}", action) from None
         state = "runs, but its SSM agent does not answer" if running else "does not start"
         raise BakeError(
             f"the machine {machine} {state}",

@@ -13,15 +13,22 @@ TICK_S = 2.0
 class Stages:
     """The course of one bake. `report` takes one line of text and may be called from any thread.
 
-    `timings` holds the seconds of every finished stage, in their order.
+    `timings` holds the seconds of every finished stage, in their order; `warnings` what a reader
+    must still know at the end, though the bake went well.
     """
 
     def __init__(self, report: Callable[[str], None], total: int) -> None:
         self.report = report
         self.total = total
         self.timings: dict[str, float] = {}
+        self.warnings: list[str] = []
         self._number = 0
         self._lock = threading.Lock()
+
+    def warn(self, text: str) -> None:
+        """Tell it now, and keep it for the end."""
+        self.warnings.append(text)
+        self.report(text)
 
     @contextmanager
     def stage(self, what: str, *, expected_s: float | None = None) -> Iterator[None]:

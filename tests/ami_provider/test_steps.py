@@ -323,6 +323,22 @@ def test_a_step_runs_once_for_a_key_and_again_after_a_failure(machine: Scratch) 
     assert run("k2", "t4") == (3, 0)  # Other parameters.
 
 
+def test_a_step_that_hangs_is_ended(machine: Scratch) -> None:
+    steps = machine.state / "steps"
+    steps.mkdir()
+    (steps / "hang.sh").write_text("echo waiting for nobody; exec sleep 300")
+    machine.fake("systemd-run", "exit 1")
+
+    output = machine.run("run", "hang", "key", "token", "1", check=False)
+    log = (machine.state / "log" / "hang.log").read_text()
+
+    assert "waiting for nobody" in output
+    found = find_failure(log)
+    assert found is not None
+    assert found.failure.kind == "timeout"
+    assert "within 1 seconds" in found.evidence
+
+
 def test_every_step_passes_shellcheck() -> None:
     done = subprocess.run(
         ["shellcheck", "-x", *map(str, sorted(STEPS.glob("*.sh")))],
