@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
@@ -33,13 +34,21 @@ class ModelFault:
     """
 
     kind: Kind
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     path: str = ".*"
     times: int | None = None
     bytes_per_second: int = 1024 * 1024
 
 
+_FAULTS = TypeAdapter(list[ModelFault])
+
+
 class ModelServer:
-    """A WSGI application over one folder. `faults` may be set at any time."""
+    """A WSGI application over one folder, whose faults may be changed at any time.
+
+    From another process: PUT a JSON list of faults, as keywords of ModelFault, to `/_faults`.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +70,8 @@ class ModelServer:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
+        if request.method == "PUT" and request.path == "/_faults":
+            return self._put_faults(request)
         if request.method not in ("GET", "HEAD"):
             return Response("Method not allowed\n", 405)
         faults = {fault.kind: fault for fault in self._take(request.path.lstrip("/"))}
@@ -83,6 +94,14 @@ class ModelServer:
             length = response.content_length or 0
             response.response = self._spoilt(response.response, length, faults)
         return response
+
+    def _put_faults(self, request: Request) -> Response:
+        try:
+            faults = _FAULTS.validate_json(request.get_data())
+        except ValidationError as error:
+            return Response(f"{error}\n", 400)
+        self.set_faults(*faults)
+        return Response(status=204)
 
     def _spoilt(
         self, pieces: Iterable[bytes] | Iterable[str], length: int, faults: dict[Kind, ModelFault]

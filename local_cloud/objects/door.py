@@ -13,6 +13,7 @@ from local_cloud.objects.bodies import Received, receive
 from local_cloud.objects.checksums import checksum_of
 from local_cloud.objects.files import ObjectFiles, file_name_of, forget_lost, keys_of
 from local_cloud.objects.place import Answer, Place, headers_for, only_shown, set_header
+from local_cloud.objects.policy import check_policy
 from local_cloud.registry.answers import pieces_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Objects:
             return self._get(request, at, access)
         elif action == "CompleteMultipartUpload":
             return self._complete(request, at)
+        elif action == "PutBucketPolicy":
+            check_policy(request.get_data())
         with self._cloud.moto.lock:
             answer = at.forward(request.headers, request.get_data())
         if action in DELETES:

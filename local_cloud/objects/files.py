@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from local_cloud.objects.checksums import Checksum
 
@@ -64,7 +64,7 @@ class ObjectFiles:
         with path.open("wb") as target:
             for part in parts:
                 with part.open("rb") as source:
-                    _copy(source.fileno(), target.fileno(), part.stat().st_size)
+                    _copy(source, target, part.stat().st_size)
         return path
 
     def attach(self, key: Any, path: Path, *, size: int, etag: str) -> None:
@@ -156,14 +156,19 @@ def _is_lost(key: Any) -> bool:
     return isinstance(buffer, FileBuffer) and not buffer.path.exists()
 
 
-def _copy(source: int, target: int, size: int) -> None:
-    while size > 0:
-        copied = os.sendfile(target, source, None, size) if not hasattr(
-            os, "copy_file_range"
-        ) else os.copy_file_range(source, target, size)  # fmt: skip
-        if copied == 0:
-            return
-        size -= copied
+def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+    """Inside the kernel where it can, which takes no room on file systems that share blocks."""
+    target.flush()
+    try:
+        while size > 0:
+            copied = os.copy_file_range(source.fileno(), target.fileno(), size)
+            if copied == 0:
+                break
+            size -= copied
+    except (AttributeError, OSError):  # not Linux, or a file system that cannot
+        target.seek(0, os.SEEK_END)
+        source.seek(os.fstat(source.fileno()).st_size - size)
+        shutil.copyfileobj(source, target, 1024 * 1024)
 
 
 def save_keys_by_name() -> None:

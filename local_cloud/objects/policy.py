@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from local_cloud.errors import not_modelled
+from local_cloud.errors import AwsError, not_modelled
 
 Verdict = Literal["allow", "deny", "neither"]
 
@@ -23,8 +23,27 @@ class Question:
     context: dict[str, str] = field(default_factory=dict)
 
 
+def check_policy(policy: bytes) -> None:
+    """Raises AwsError: MalformedPolicy for no policy, 501 for one that could not be judged here."""
+    try:
+        statements = _list(json.loads(policy)["Statement"])
+        effects = {statement["Effect"] for statement in statements}
+        conditions = [statement.get("Condition", {}) for statement in statements]
+        named = [(operator, key) for one in conditions for operator in one for key in one[operator]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AwsError(
+            "MalformedPolicy", f"This policy contains invalid Json or lacks an element: {error}"
+        ) from error
+    if not effects <= {"Allow", "Deny"}:
+        raise AwsError("MalformedPolicy", f"Invalid effect: {', '.join(sorted(effects))}")
+    if b"${" in policy:
+        raise not_modelled("variables (${…}) in a bucket policy")
+    for operator, key in named:
+        _check_condition(operator, key)
+
+
 def judge(policy: str, question: Question) -> Verdict:
-    """A deny wins over any allow. Raises AwsError (501) for a condition that is not modelled."""
+    """A deny wins over any allow. The policy is one that `check_policy` has let in."""
     found: Verdict = "neither"
     for statement in _list(json.loads(policy)["Statement"]):
         if not _applies(statement, question):
@@ -58,6 +77,12 @@ def _applies(statement: dict[str, Any], question: Question) -> bool:
     )
 
 
+def _check_condition(operator: str, key: str) -> None:
+    kind = operator.removesuffix("IfExists")
+    if kind not in _CONDITIONS or key.lower() not in KNOWN_KEYS:
+        raise not_modelled(f"the bucket policy condition {operator} on {key}")
+
+
 def _is_principal(named: Any, question: Question) -> bool:
     if named == "*":
         return True
@@ -71,8 +96,6 @@ def _holds(operator: str, key: str, wanted: list[str], question: Question) -> bo
     kind = operator.removesuffix("IfExists")
     if kind == "Null":
         return (actual is None) == (str(wanted[0]).lower() == "true")
-    if kind not in _CONDITIONS or key.lower() not in KNOWN_KEYS:
-        raise not_modelled(f"the bucket policy condition {operator} on {key}")
     if actual is None:
         return if_exists or kind.startswith(("StringNot", "ArnNot"))
     texts = [str(value) for value in wanted]
@@ -84,7 +107,7 @@ def _holds(operator: str, key: str, wanted: list[str], question: Question) -> bo
 
 _CONDITIONS = {
     "Bool", "StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "ArnEquals",
-    "ArnLike", "ArnNotEquals", "ArnNotLike",
+    "ArnLike", "ArnNotEquals", "ArnNotLike", "Null",
 }  # fmt: skip
 #: The condition keys that a caller of the local cloud has a value for, or surely has none.
 KNOWN_KEYS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,11 +22,13 @@ class Registry:
 
     `app` is the WSGI application for all that lies under `/v2/`. Requests to a name like
     `ACCOUNT.dkr.ecr.REGION.amazonaws.com` meet that account and region, others those of the token.
+    Tokens last twelve hours, or LOCAL_CLOUD_TOKEN_SECONDS.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.token_lifetime = TOKEN_LIFETIME
+        seconds = os.environ.get("LOCAL_CLOUD_TOKEN_SECONDS")
+        self.token_lifetime = timedelta(seconds=float(seconds)) if seconds else TOKEN_LIFETIME
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.blobs = BlobStore(folder)
         self.catalogue = Catalogue(folder / "catalogue.json", self.blobs)

@@ -96,6 +96,22 @@ def test_a_fault_for_some_paths_and_some_times(models: ModelServer, port: int) -
     assert get(port)[0] == 200
 
 
+def put_faults(port: int, body: bytes) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("PUT", "/_faults", body=body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_faults_by_http(port: int) -> None:
+    assert put_faults(port, b'[{"kind": "forbidden", "path": "sub/.*", "times": 1}]') == 204
+    assert [get(port)[0] for _ in range(2)] == [403, 200]
+    for wrong in (b"[{}]", b"not json", b'[{"kind": "none"}]', b'[{"kind": "slow", "rate": 1}]'):
+        assert put_faults(port, wrong) == 400
+
+
 def test_a_rate_for_each_connection(models: ModelServer, port: int) -> None:
     models.set_faults(ModelFault(kind="slow", bytes_per_second=600_000))
     started = time.monotonic()

@@ -265,8 +265,10 @@ def test_policies_with_conditions(s3: Any, bucket: str) -> None:
     s3.put_bucket_policy(Bucket=bucket, Policy=deny(bucket, "s3:*", Principal=other))
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"a"
     unknown = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
-    s3.put_bucket_policy(Bucket=bucket, Policy=deny(bucket, "s3:*", Condition=unknown))
-    assert refusal(s3.get_object, Bucket=bucket, Key="a") == (501, "NotImplemented")
+    put = {"Bucket": bucket, "Policy": deny(bucket, "s3:*", Condition=unknown)}
+    assert refusal(s3.put_bucket_policy, **put) == (501, "NotImplemented")
+    assert refusal(s3.put_bucket_policy, **(put | {"Policy": "{}"})) == (400, "MalformedPolicy")
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"a"
     s3.delete_bucket_policy(Bucket=bucket)
 
 
