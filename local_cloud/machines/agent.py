@@ -34,7 +34,7 @@ _LOOK_AGAIN_S = 0.1
 
 #: Run by sh on the machine: $1 folder of the command, $2 working directory; the script on standard
 #: input.
-_START = """
+_SCRIPT_STARTER = """
 umask 077
 mkdir -p "$1" && cat > "$1/_script.sh" && chmod 700 "$1/_script.sh" && cd "$2" || exit 1
 exec setsid sh -c "$1/_script.sh" < /dev/null
@@ -54,32 +54,23 @@ def run_script(machine: Sandbox, script: Script, cancel: threading.Event) -> Out
         f"/var/lib/amazon/ssm/{instance}/document/orchestration/{script.command_id}"
         "/awsrunShellScript/0.awsrunShellScript"
     )
-    environment = {
-        "PATH": _PATH,
-        "AWS_SSM_INSTANCE_ID": instance,
-        "AWS_SSM_REGION_NAME": machine.spec.region,
-        **script.environment,
-    }
-    command = machine.inside(
-        "env", "-i", *(f"{name}={value}" for name, value in environment.items()),
-        "sh", "-c", _START, "sh", folder, script.working_directory or _AGENT_FOLDER,
-    )  # fmt: skip
     started = datetime.now(UTC)
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True, cwd="/",
-    )  # fmt: skip
+    try:
+        process = _start(machine, script, folder)
+    except FileNotFoundError:
+        return not_run(f"{instance} is not up")
+    captured = _Captured()
     with process:
-        captured = _Captured()
         feeder = threading.Thread(target=_feed, args=(process, script), daemon=True)
         feeder.start()
-        stopped = _follow(
-            process, captured, deadline=time.monotonic() + script.timeout_s, cancel=cancel
-        )
+        deadline = time.monotonic() + script.timeout_s
+        stopped = _follow(process, captured, deadline=deadline, cancel=cancel)
         code = process.wait()
         feeder.join()
+    if code < 0 or not machine.is_alive():
+        code = -1
+    exit_code = STOPPED_EARLY if stopped else code
     _keep_output(machine, folder, captured)
-    exit_code = STOPPED_EARLY if stopped else (code if code >= 0 else -1)
     return Outcome(
         status=_status(exit_code, cancelled=stopped == "Cancelled"),
         exit_code=exit_code,
@@ -88,6 +79,23 @@ def run_script(machine: Sandbox, script: Script, cancel: threading.Event) -> Out
         started=started,
         ended=datetime.now(UTC),
     )
+
+
+def _start(machine: Sandbox, script: Script, folder: str) -> subprocess.Popen[bytes]:
+    environment = {
+        "PATH": _PATH,
+        "AWS_SSM_INSTANCE_ID": machine.spec.instance_id,
+        "AWS_SSM_REGION_NAME": machine.spec.region,
+        **script.environment,
+    }
+    command = machine.inside(
+        "env", "-i", *(f"{name}={value}" for name, value in environment.items()),
+        "sh", "-c", _SCRIPT_STARTER, "sh", folder, script.working_directory or _AGENT_FOLDER,
+    )  # fmt: skip
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, cwd="/",
+    )  # fmt: skip
 
 
 def not_run(why: str) -> Outcome:

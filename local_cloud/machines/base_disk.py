@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from local_cloud.machines.contract import GIB, MachineError
 
 #: Amazon Linux's own AMIs have 8 GiB; the ECS families are grown to theirs.
 _SIZE_BYTES = 8 * GIB
+#: A line of sources.list: "deb [options] mirror suite components".
+_DEB_LINE = re.compile(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)")
 _BASE = HERE / "base"
 #: Measured: 55-75 s on two busy cores with a near mirror.
 _ABOUT = "about 1 to 2 minutes, once"
@@ -69,9 +72,8 @@ def _mirrors(apt: Path) -> Iterator[str]:
     for file in (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))):
         if file.exists():
             for line in file.read_text().splitlines():
-                words = [word for word in line.split() if not word.startswith(("[", "signed-by="))]
-                if words[:1] == ["deb"] and len(words) > 2:
-                    yield words[1]
+                if found := _DEB_LINE.match(line):
+                    yield found[1]
 
 
 def get_base_image(say: Callable[[str], None]) -> Callable[[], Path]:

@@ -72,6 +72,16 @@ class Group:
     def child(self, name: str) -> Group:
         return Group(f"{self.name}/{name}")
 
+    def create_within(self) -> None:
+        """Make it in a group that is there. What that one passes on is its machine's affair.
+
+        Raises FileNotFoundError when that group is gone.
+        """
+        for folder in self.folders:
+            folder.mkdir(exist_ok=True)
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                self._inherit(folder, file)
+
     def delete(self, *, timeout_s: float = 5.0) -> None:
         """Remove it with everything below; its processes must have ended, and the kernel may lag a
         little.

@@ -147,6 +147,7 @@ class RealDisks:
         """Remove the file and give its blocks back to the host's file system."""
         if not path.exists():
             return
+        os.truncate(path, 0)  # frees its blocks now; unlink alone leaves that to a later moment
         path.unlink()
         linux.trim(self._folder)
 

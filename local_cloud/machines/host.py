@@ -13,7 +13,6 @@ from local_cloud.machines.cgroups import find_hierarchies
 
 #: A command of each Debian package in debian-packages.txt: present when the package is.
 _COMMANDS = {
-    "busybox-static": "busybox",  # of the sample container image
     "busybox-static": "busybox",
     "debootstrap": "debootstrap",
     "e2fsprogs": "mke2fs",

@@ -24,6 +24,7 @@ _FITRIM = 0xC0185879
 _FS_IOC_FIEMAP = 0xC020660B
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
+_LOOP_GET_STATUS64 = 0x4C05
 _LOOP_SET_CAPACITY = 0x4C07
 _LO_FLAGS_AUTOCLEAR = 4
 _CLONE_NEWNET = 0x40000000
@@ -123,7 +124,10 @@ def open_inside(root: Path, path: str, flags: int) -> int:
 
 
 def trim(folder: Path) -> None:
-    """Give the free blocks of the file system that `folder` is on back to what is under it."""
+    """Give the free blocks of the file system that `folder` is on back to what is under it.
+
+    The kernel does it in the background: they may be there a moment later.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.ioctl(descriptor, _FITRIM, struct.pack("QQQ", 0, 2**64 - 1, 0))
@@ -180,6 +184,25 @@ class LoopDevice:
                     if failure.errno != errno.EBUSY:  # taken by another process meanwhile
                         raise
         self.number = number
+        found = path.stat()
+        self._file = (found.st_dev, found.st_ino)
+
+    def is_in_use(self) -> bool:
+        """Whether the file is still behind the device: after an unmount, a little longer."""
+        try:
+            descriptor = os.open(f"/dev/loop{self.number}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            info = bytearray(232)
+            fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, info)
+            return struct.unpack_from("=QQ", info) == self._file
+        except OSError as failure:
+            if failure.errno == errno.ENXIO:
+                return False
+            raise
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Let go; nothing happens when it was let go before."""

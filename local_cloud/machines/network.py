@@ -33,7 +33,7 @@ class Network:
             "ip", "-batch", "-", network=True,
             stdin=f"link add {name} type veth peer name eth0 netns {pid}\n"
             f"link set {name} up\n"
-            f"route add {spec.private_ip}/32 dev {name} src {GATEWAY}\n",
+            f"route replace {spec.private_ip}/32 dev {name} src {GATEWAY}\n",
         )  # fmt: skip
 
     def listen(self, address: str, port: int, kind: socket.SocketKind) -> socket.socket:

@@ -96,7 +96,9 @@ def open_real(
         clouds.record(record)
     try:
         disks = RealDisks(root, anchor=anchor, base_image=base_image)
-        return RealMachines(anchor, disks, record=record, app=app, authority=authority), disks
+        return RealMachines(
+            anchor, disks, record=record, app=app, authority=authority, say=say
+        ), disks
     except BaseException:
         anchor.close()
         clouds.forget(record)
@@ -116,7 +118,9 @@ class RealMachines:
         record: clouds.CloudRecord,
         app: WSGIApplication,
         authority: Authority,
+        say: Callable[[str], None],
     ) -> None:
+        self._say = say
         self.on_power_off: Callable[[str], None] | None = None
         self.metadata: Callable[[str], InstanceMetadata | None] | None = None
         self.names = Names()
@@ -177,8 +181,8 @@ class RealMachines:
         if ending == "reboot" and not machine.told_to_end:
             try:
                 machine.sandbox = self._start(machine.sandbox.spec)
-            except MachineError:
-                pass
+            except MachineError as failure:
+                self._say(str(failure))
             else:
                 machine.rebooted.set()
                 machine.sandbox.watch(lambda next_ending: self._ended(machine, next_ending))
@@ -265,6 +269,8 @@ class RealMachines:
         closing: list[HttpServer | NamesServer] = [*self._servers, self._names_server]
         for server in closing:
             server.close()
-        self._disks.close()
-        self._anchor.close()
-        clouds.forget(self._record)
+        try:
+            self._disks.close()
+        finally:
+            self._anchor.close()
+            clouds.forget(self._record)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class Sandbox:
 
     def _start(self, disk: Path, wiring: Wiring) -> None:
         with contextlib.closing(linux.LoopDevice(disk)) as loop:  # the mount keeps it from then on
-            self.loop = loop.number
+            self._disk = loop
             with (self.folder / "console.log").open("ab") as console:
                 self._process = subprocess.Popen(
                     self._command(), env=self._environment(wiring), cwd="/", text=True,
@@ -115,7 +116,7 @@ class Sandbox:
         return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "ROOT": str(self.folder / "root"),
-            "DISK": str(self.loop),
+            "DISK": str(self._disk.number),
             "ADDRESS": spec.private_ip,
             "GATEWAY": GATEWAY,
             "RESOLVER": RESOLVER,
@@ -132,10 +133,17 @@ class Sandbox:
 
         def wait() -> None:
             code = self._process.wait()
+            while self._disk.is_in_use():  # a disk mounted twice would be ruined
+                time.sleep(0.01)
             self.group.delete()
             ended(_ENDINGS.get(code, "death"))
 
         threading.Thread(target=wait, name=f"watch-{self.spec.instance_id}", daemon=True).start()
+
+    @property
+    def loop(self) -> int:
+        """The number of the root disk's loop device."""
+        return self._disk.number
 
     @property
     def root(self) -> Path:
@@ -145,11 +153,12 @@ class Sandbox:
         return Path(f"/proc/{self.pid}/root")
 
     def inside(self, *command: str) -> list[str]:
-        """The command line that runs `command` as root on the machine, in a control group of its
-        own there.
+        """The command line that runs `command` as root on the machine, in a group of its own there.
+
+        Raises FileNotFoundError when the machine is gone.
         """
         group = self.group.child("amazon-ssm-agent")
-        group.create()  # every time: systemd removes empty groups that it does not know
+        group.create_within()  # every time: systemd removes empty groups that it does not know
         return [
             "bash", str(HERE / "join.sh"), *(str(folder) for folder in group.folders), "--",
             "nsenter", "--target", str(self.pid), "--mount", "--pid", "--net", "--uts", "--ipc",
@@ -166,9 +175,13 @@ class Sandbox:
         """Cut the power."""
         self._signal(signal.SIGKILL)
 
+    def is_alive(self) -> bool:
+        """Whether its PID 1 is there."""
+        return linux.start_time(self.pid) == self.started
+
     def _signal(self, number: int) -> None:
         # Only to the process that we started: its number could have been given to another one
         # since.
-        if linux.start_time(self.pid) == self.started:
+        if self.is_alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)

@@ -51,7 +51,7 @@ else
   # A plain Amazon Linux has neither Docker nor the ECS agent.
   rm -f "$root"/usr/bin/{docker,dockerd,docker-proxy,docker-init,containerd,containerd-shim*,runc} \
     "$root"/usr/sbin/{dockerd,runc} "$root"/usr/lib/systemd/system/{docker.*,containerd.service,ecs.service} \
-    "$root"/etc/systemd/system/*.wants/{docker,containerd}.* "$root"/usr/libexec/amazon-ecs-init
+    "$root"/etc/init.d/docker "$root"/etc/rc?.d/*docker "$root"/etc/systemd/system/*.wants/{docker,containerd}.* "$root"/usr/libexec/amazon-ecs-init
   sed -i -E '/^(docker|containerd|runc)\t/d' "$packages"
 fi
 if [ "$kind" = -gpu ]; then
