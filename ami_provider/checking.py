@@ -12,7 +12,7 @@ from ami_provider.faults import Fault, FaultsError, Model, parse
 from ami_provider.fingerprint import fingerprint, whole_numbers
 from ami_provider.lookups.existing import find_baked
 from ami_provider.recipe import ImageRecipe
-from ami_provider.resolve import Resolution, find_bake_faults, resolve
+from ami_provider.resolve import Resolution, find_bake_faults, find_bake_notes, resolve
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.unknowns import UNKNOWN, replace_unknown
@@ -85,7 +85,13 @@ def check_inputs(
     inputs: Props = given | _derived(recipe, asked)
     if existing:
         inputs |= existing
-    notes = (*resolution.notes, *_warnings(recipe, bakes), *_forecast(bakes, recipe, existing))
+    told = find_bake_notes(asked.recipe, clients, unknown=asked.unknown) if bakes else []
+    notes = (
+        *resolution.notes,
+        *told,
+        *_warnings(recipe, bakes),
+        *_forecast(bakes, recipe, existing),
+    )
     return Checked(inputs, notes)
 
 

@@ -13,7 +13,9 @@ from ami_provider.fingerprint import fingerprint
 from ami_provider.lookups.asking import Question, ask_all
 from ami_provider.lookups.base import get_base, get_newest_id
 from ami_provider.lookups.existing import find_twin_base
+from ami_provider.lookups.expiry import find_expiry
 from ami_provider.lookups.images import get_image
+from ami_provider.lookups.key import check_key
 from ami_provider.lookups.models import check_http, find_questions
 from ami_provider.lookups.site import find_machine_faults, find_site_faults
 from ami_provider.recipe import BaseUpdate, ImageRecipe
@@ -160,14 +162,29 @@ def find_bake_faults(
     unknown: frozenset[str] = frozenset(),
 ) -> list[Fault]:
     """What a bake would fail on, beyond the recipe: asked only where one is coming."""
-    urls = [
+    questions: list[Question[None]] = [
         partial(check_http, model, f"recipe.models[{i}]")
         for i, model in enumerate(recipe.models)
         if model.is_http and not touches(unknown, f"recipe.models[{i}]")
     ]
-    _, faults = ask_all(urls)
+    if recipe.encryption_key:
+        questions.append(partial(check_key, recipe.encryption_key, aws))
+    _, faults = ask_all(questions)
     faults += find_site_faults(site, aws, unknown=unknown)
     if resolved:
         faults += find_machine_faults(site, resolved.base.family)
         faults += [Fault("recipe.root_volume.size_gib", r) for r in find_volume_faults(resolved)]
     return faults
+
+
+def find_bake_notes(
+    recipe: ImageRecipe, aws: Aws, *, unknown: frozenset[str] = frozenset()
+) -> list[str]:
+    """What a bake will not fail on, but its reader should know."""
+    questions = [
+        partial(find_expiry, image, aws)
+        for i, image in enumerate(recipe.images)
+        if not touches(unknown, f"recipe.images[{i}]")
+    ]
+    told, _ = ask_all(questions)
+    return [note for notes in told for note in notes or ()]

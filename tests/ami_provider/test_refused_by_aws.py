@@ -88,6 +88,8 @@ NOT_THERE: list[tuple[str, Callable[[dict[str, Any]], None], str, str]] = [
      "there is no SSM parameter '/bases/cpu'"),
     ("AMI", _put(("recipe.base", "ami-0123456789abcdef0")), "recipe.base",
      "there is no AMI ami-0123456789abcdef0"),
+    ("key", _put(("recipe.encryption_key", "alias/none")), "recipe.encryption_key",
+     "there is no KMS key 'alias/none' in ap-northeast-2"),
     ("subnet", _put(("site.subnet_ids", ["subnet-00000000000000000"])), "site.subnet_ids[0]",
      "there is no subnet subnet-00000000000000000 in ap-northeast-2"),
     ("group", _put(("site.security_group_ids", ["sg-00000000000000000"])),
