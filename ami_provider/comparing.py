@@ -13,6 +13,8 @@ Props = Mapping[str, Any]
 
 GONE = "gone"
 """State of an AMI that was deregistered by hand while its snapshots are still there."""
+MAX_LINES = 20
+"""Changes that are listed; a prefix of a thousand models could change as a whole."""
 IN_PLACE = ("site", "tags", "images")
 """Inputs whose change is taken over without another AMI."""
 
@@ -50,6 +52,8 @@ def _why(olds: Props, news: Props) -> tuple[str, ...]:
     lines = explain(olds.get("manifest", {}), news.get("manifest", {}), labels)
     if not lines:
         lines = ["the rule by which fingerprints are taken"]
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
     return ("the AMI is replaced, because its content changes:", *(f"  {line}" for line in lines))
 
 
