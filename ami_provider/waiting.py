@@ -8,10 +8,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-FIRST_S = 0.25
-LONGEST_S = 20.0
-SHARE = 0.12
-"""Pause as a share of the time waited: a wait ends at most this much late, with few calls."""
+FIRST_S = 0.1
+LONGEST_S = 10.0
+SHARE = 0.2
+"""Pause as a share of the time waited: a wait ends little late and makes few calls."""
 
 sleep = time.sleep
 now = time.monotonic
