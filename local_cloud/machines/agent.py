@@ -107,9 +107,7 @@ def not_run(why: str) -> Outcome:
 
 
 def _keep_output(machine: Sandbox, folder: str, captured: _Captured) -> None:
-    """Leave the output beside the script, as the agent does; a machine that is gone or full keeps
-    none.
-    """
+    """Leave the output beside the script, as the agent does, if the machine has room for it."""
     for name, content in (("stdout", captured.stdout), ("stderr", captured.stderr)):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with (
@@ -141,8 +139,7 @@ def _follow(
     deadline: float,
     cancel: threading.Event,
 ) -> CommandStatus | None:
-    """Read both streams until they end, as the agent does; say what stopped the script early, if
-    anything.
+    """Read both streams until they end; say what stopped the script early, if anything.
 
     A process left in the background that keeps a stream open keeps the command going, as on AWS.
     """
@@ -178,9 +175,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def is_online(machine: Sandbox) -> bool:
-    """Whether the machine's agent service runs: its process is the one that the file of its run
-    folder names.
-    """
+    """Whether the machine's agent service runs, by the process that its PID file names."""
     try:
         pid = (machine.root / "run/amazon-ssm-agent.pid").read_text().strip()
         name = (machine.root / "proc" / pid / "comm").read_text().strip()

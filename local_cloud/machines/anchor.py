@@ -49,9 +49,7 @@ class Anchor:
         return ["nsenter", "--target", str(self.pid), "--net" if network else "--mount", *command]
 
     def run(self, *command: str, network: bool = False, stdin: str | None = None) -> str:
-        """Run a command inside and return what it printed. Raises MachineError with what it
-        complained of.
-        """
+        """Run a command inside and return what it printed. Raises MachineError with its words."""
         done = subprocess.run(
             self.entering(*command, network=network),
             input=stdin, capture_output=True, text=True, check=False, cwd="/",

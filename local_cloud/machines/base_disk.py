@@ -42,9 +42,7 @@ class Distribution:
 
 
 def find_distribution(etc: Path = Path("/etc")) -> Distribution:
-    """Read the first package mirror that this host's apt uses. Raises MachineError when it uses
-    none.
-    """
+    """The first package mirror that this host's apt uses. Raises MachineError if it has none."""
     release = dict(_pairs((etc / "os-release").read_text(), "="))
     suite = release.get("VERSION_CODENAME", "").strip('"')
     mirror = next(_mirrors(etc / "apt"), None)

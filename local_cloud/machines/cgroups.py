@@ -83,9 +83,7 @@ class Group:
                 self._inherit(folder, file)
 
     def delete(self, *, timeout_s: float = 5.0) -> None:
-        """Remove it with everything below; its processes must have ended, and the kernel may lag a
-        little.
-        """
+        """Remove it with all below. Its processes have ended; the kernel may lag a little behind."""
         deadline = time.monotonic() + timeout_s
         while left := [folder for folder in self.folders if folder.exists()]:
             for folder in left:

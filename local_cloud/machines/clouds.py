@@ -28,9 +28,7 @@ _GROUPS = "baked-ami-local-cloud"
 
 @dataclass(frozen=True, kw_only=True)
 class CloudRecord:
-    """A cloud: its process and its anchor, each with the start time that tells it from a later
-    namesake.
-    """
+    """A cloud: its process and its anchor, each with its start time, as numbers are used again."""
 
     cloud_id: str
     pid: int
@@ -82,9 +80,7 @@ def find_live(root: Path) -> CloudRecord | None:
 
 
 def remove_dead() -> list[CloudRecord]:
-    """Remove what clouds whose process is gone left behind; gives those clouds. Call it
-    `locked`.
-    """
+    """Remove what clouds whose process is gone left; gives those clouds. Call it `locked`."""
     dead = [one for one in _records() if not _is_alive(one)]
     for one in dead:
         _end(one.anchor_pid, one.anchor_started)
@@ -99,8 +95,7 @@ def _is_alive(cloud: CloudRecord) -> bool:
 
 
 def _end(pid: int, started: int) -> None:
-    """Kill PID 1 of the cloud's namespace, with which the kernel kills all its processes; wait for
-    that.
+    """Kill PID 1 of the cloud's namespace and, by the kernel, all in it; wait for that.
 
     Nothing is done to a process that only has the same number.
     """

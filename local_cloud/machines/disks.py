@@ -25,9 +25,7 @@ _LONGEST_UNMOUNT_S = 10.0
 
 
 class RealDisks:
-    """The disks of one cloud, in the file `disks.xfs` of its folder; they outlive the process
-    there.
-    """
+    """The disks of one cloud, in the file `disks.xfs` of its folder, where they outlive it."""
 
     def __init__(self, root: Path, *, anchor: Anchor, base_image: Callable[[], Path]) -> None:
         """Mount the file inside the anchor's namespace, making it first where there is none.
@@ -76,9 +74,7 @@ class RealDisks:
         os.truncate(target, size_gib * GIB)
 
     def grow_volume(self, volume_id: str, *, size_gib: int) -> None:
-        """Make the block device longer. Its file system grows at the next boot, or by `resize2fs`
-        inside.
-        """
+        """Make the block device longer. Its file system grows at the machine's next boot."""
         path = self.volume_path(volume_id)
         if path.stat().st_size > size_gib * GIB:
             raise ValueError(f"{volume_id} is larger than {size_gib} GiB; a volume only grows")
@@ -108,9 +104,7 @@ class RealDisks:
         self._delete(self._snapshot_path(snapshot_id))
 
     def add_base_snapshot(self, snapshot_id: str, *, family: str) -> None:
-        """Nothing happens when the snapshot is there already, as in a cloud that is started
-        again.
-        """
+        """Nothing happens when it is there already, as in a cloud that is started again."""
         if self._snapshot_path(snapshot_id).exists():
             return
         made = self._folder / "base" / family
@@ -152,9 +146,7 @@ class RealDisks:
         linux.trim(self._folder)
 
     def close(self) -> None:
-        """Write everything to the file and unmount it; the machines are off. A second call changes
-        nothing.
-        """
+        """Write all to the file and unmount it. The machines are off. It may be repeated."""
         if self._closed:
             return
         self._closed = True

@@ -9,9 +9,7 @@ from local_cloud.machines.anchor import HERE
 
 @dataclass(frozen=True)
 class GpuModel:
-    """What the driver says of a GPU. `memory_mib` and `capability` as NVIDIA's own tool prints
-    them.
-    """
+    """What the driver says of a GPU, in the words and units of NVIDIA's own tool."""
 
     name: str
     memory_mib: int

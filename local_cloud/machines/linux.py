@@ -40,9 +40,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Extent:
-    """A run of bytes of a file that has blocks of its own on the disk. `shared`: another file has
-    them too.
-    """
+    """A run of bytes of a file with blocks on the disk. `shared`: another file has them too."""
 
     start: int
     length: int

@@ -56,7 +56,10 @@ def test_a_killed_cloud_is_cleared_away_by_the_next_start(room: Room, tmp_path: 
     doomed.stdout.close()
     after = open_room(tmp_path / "next")
     assert not (clouds.RECORDS / f"{record.cloud_id}.json").exists()
-    assert not [pid for pid, began in processes.items() if linux.start_time(int(pid)) == began]
+    wait_until(
+        lambda: not any(linux.start_time(int(pid)) == began for pid, began in processes.items()),
+        "the last of its processes has ended",
+    )
     wait_until(lambda: not mounts_and_loops_of(folder), "nothing is mounted")
     assert not groups_of(record)
     assert not (folder / "room").exists()
