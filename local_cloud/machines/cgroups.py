@@ -83,7 +83,7 @@ class Group:
                 self._inherit(folder, file)
 
     def delete(self, *, timeout_s: float = 5.0) -> None:
-        """Remove it with all below. Its processes have ended; the kernel may lag a little behind."""
+        """Remove it with all below. Its processes have ended; the kernel may lag a little."""
         deadline = time.monotonic() + timeout_s
         while left := [folder for folder in self.folders if folder.exists()]:
             for folder in left:

@@ -22,7 +22,8 @@ def main() -> None:
     group = find_record(os.getpid()).group
     files = [file for folder in group.folders for file in folder.rglob("cgroup.procs")]
     pids = {int(pid) for file in files for pid in file.read_text().split()}
-    print(json.dumps({pid: linux.start_time(pid) for pid in pids}), flush=True)
+    began = {pid: linux.start_time(pid) for pid in pids}
+    print(json.dumps({pid: at for pid, at in began.items() if at is not None}), flush=True)
     while True:
         time.sleep(60)
 
