@@ -11,6 +11,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo "$$p" && break; done)
 VENV_PYTHON := .venv/bin/python
+# Many tests wait for machines or for AWS's retries: more processes than cores pay. A file's tests
+# stay together and in order, because some tell one story.
+WORKERS ?= 4
 STATE := .local-cloud
 # Pulumi's Python language host takes the first `python` on PATH.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
@@ -48,8 +51,8 @@ inventory: setup ## List what the local cloud holds
 	@$(VENV_PYTHON) -m local_cloud inventory --state $(STATE) $(ARGS)
 
 .PHONY: test
-test: setup ## Run every test
-	@$(IN_VENV) $(VENV_PYTHON) -m pytest $(ARGS)
+test: setup ## Run every test (WORKERS=0: in one process)
+	@$(IN_VENV) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: check
 check: setup ## Run every check that is not a test: format, lint, types, imports, scripts, locks
