@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,8 @@ from local_cloud.services.ec2_model import (
     snapshots,
     timestamp_text,
 )
+
+_making_base_disk = threading.Lock()
 
 ROOT_DEVICE = "/dev/xvda"
 ROOT_GIB = 30
@@ -141,10 +144,11 @@ def ensure_base_disk(cloud: Cloud, snapshot: Snapshot) -> None:
     """Make the disk of an AWS image the first time that it is needed."""
     if snapshot.family is None:
         return
-    try:
-        cloud.disks.usage(snapshot.id)
-    except KeyError:
-        cloud.disks.add_base_snapshot(snapshot.id, family=snapshot.family)
+    with _making_base_disk:
+        try:
+            cloud.disks.usage(snapshot.id)
+        except KeyError:
+            cloud.disks.add_base_snapshot(snapshot.id, family=snapshot.family)
 
 
 def public_parameters(cloud: Cloud, region: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -46,9 +47,13 @@ def machine(aws: Any, instance_id: str) -> dict[str, Any]:
 
 
 def wait_until(aws: Any, instance_id: str, state: str) -> dict[str, Any]:
-    waiter = aws("ec2").get_waiter(f"instance_{state}")
-    waiter.wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    return machine(aws, instance_id)
+    """Look until the machine is in the state; its description then. pytest's limit ends it."""
+    while True:
+        shown = machine(aws, instance_id)
+        if shown["State"]["Name"] == state:
+            return shown
+        assert shown["State"]["Name"] != "terminated", shown["StateReason"]
+        time.sleep(0.1)
 
 
 def error_code(error: ClientError) -> str:
