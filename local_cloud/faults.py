@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from local_cloud.errors import AwsError
 
 Kind = Literal["throttle", "error", "timeout", "drop-before", "drop-after"]
 THROTTLE_CODES = {
@@ -107,3 +110,22 @@ def read_faults(path: Path) -> Faults:
                 f"faults file {path}: entry {number} ({json.dumps(entry)}): {said}"
             ) from error
     return Faults(faults)
+
+
+class DroppedError(Exception):
+    """The connection is closed without an answer."""
+
+
+def before_effect(fault: Fault) -> None:
+    """What a fault does before the call has any effect."""
+    if fault.fault in ("throttle", "error"):
+        raise AwsError(
+            fault.error_code(),
+            fault.message or f"A fault on order ({fault.fault}).",
+            status=fault.error_status(),
+        )
+    if fault.fault == "timeout":
+        time.sleep(fault.seconds)
+        raise DroppedError
+    if fault.fault == "drop-before":
+        raise DroppedError

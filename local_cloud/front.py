@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import UnknownServiceError
 from botocore.model import OperationNotFoundError
 from moto.core.request import Request
 from moto.core.routing import get_service_router
-from moto.core.utils import get_service_model
 from werkzeug.exceptions import HTTPException
 
 from local_cloud import wire
+from local_cloud.answers import StartResponse, cut, error_code, plain_error, send
 from local_cloud.call import HANDLERS, Call, Params
 from local_cloud.calls import LoggedCall, is_mutating, summarise
 from local_cloud.errors import AwsError, not_modelled
-from local_cloud.faults import Fault, Faults
+from local_cloud.faults import DroppedError, Fault, Faults, before_effect
 from local_cloud.identify import Addressee, identify, is_registry
 from local_cloud.inventory import take_inventory
 from local_cloud.model_server import HOST as MODELS_HOST
@@ -32,12 +31,7 @@ from local_cloud.refusals import why_refused
 if TYPE_CHECKING:
     from local_cloud.cloud import Cloud
 
-StartResponse = Callable[..., Any]
 CONTROL = "/_local_cloud/"
-
-
-class DroppedError(Exception):
-    """The connection is closed without an answer."""
 
 
 class Front:
@@ -50,20 +44,20 @@ class Front:
         environ = path_style(environ)
         request = Request(environ)
         if request.path.startswith(CONTROL):
-            return _send(start_response, *self._control(request))
+            return send(start_response, *self._control(request))
         if request.host.split(":")[0] == MODELS_HOST and self._cloud.models is not None:
             model: Iterable[bytes] = self._cloud.models(environ, start_response)
             return model
         if is_registry(request):
             registry = self._cloud.registry
             if registry is None:
-                return _send(start_response, 501, {}, b"The local cloud has no registry.\n")
+                return send(start_response, 501, {}, b"The local cloud has no registry.\n")
             answer: Iterable[bytes] = registry.app(environ, start_response)
             return answer
         try:
-            return _send(start_response, *self._aws(request))
+            return send(start_response, *self._aws(request))
         except DroppedError:
-            _cut(environ)
+            cut(environ)
             return []
 
     def _control(self, request: Request) -> wire.Wire:
@@ -94,7 +88,7 @@ class Front:
         except AwsError as error:
             service = to.service or "unknown"
             self._log(started, to, service, "unknown", {}, error.status, error.code, request_id)
-            return _plain_error(request, error, request_id)
+            return plain_error(request, error, request_id)
         return self._serve(request, to, operation, uri_params, started, request_id)
 
     def _serve(
@@ -121,13 +115,13 @@ class Front:
                 params = uri_params
             fault = self._cloud.faults.take(service, action, params)
             if fault is not None:
-                _before(fault)
+                before_effect(fault)
             answer = self._answer(request, to, operation, params, protocol, request_id)
             if fault is not None and fault.fault == "drop-after":
                 raise DroppedError
             status = answer[0]
             if status >= 400:
-                code = _error_code(answer)
+                code = error_code(answer)
             return answer
         except AwsError as error:
             code = error.code
@@ -253,71 +247,3 @@ def _find_operation(request: Request, to: Addressee) -> tuple[Any, Params]:
             "InvalidAction", f"The action {what} is not valid for the service {to.service}"
         ) from None
     return operation, dict(uri_params)
-
-
-def _plain_error(request: Request, error: AwsError, request_id: str) -> wire.Wire:
-    """An error for a request whose operation is unknown, in the likeliest form."""
-    if request.headers.get("X-Amz-Target") or "json" in (request.content_type or ""):
-        body = json.dumps({"__type": error.code, "message": error.message}).encode()
-        return error.status, {"Content-Type": "application/x-amz-json-1.1"}, body
-    model = get_service_model("ec2" if request.values.get("Version") == "2016-11-15" else "sts")
-    operation = model.operation_model(next(iter(model.operation_names)))
-    return wire.serialise_error(operation, str(model.protocol), error, request_id)
-
-
-def _before(fault: Fault) -> None:
-    """What a fault does before the call has any effect."""
-    if fault.fault in ("throttle", "error"):
-        raise AwsError(
-            fault.error_code(),
-            fault.message or f"A fault on order ({fault.fault}).",
-            status=fault.error_status(),
-        )
-    if fault.fault == "timeout":
-        time.sleep(fault.seconds)
-        raise DroppedError
-    if fault.fault == "drop-before":
-        raise DroppedError
-
-
-def _error_code(answer: wire.Wire) -> str | None:
-    """The error code in an answer of moto's."""
-    _, headers, body = answer
-    for name, value in headers.items():
-        if name.lower() == "x-amzn-errortype":
-            return value.split("#")[-1].split(":")[0]
-    text: str = body[:2000].decode(errors="replace")
-    if "<Code>" in text:
-        return text.split("<Code>", 1)[1].split("</Code>", 1)[0]
-    try:
-        return str(json.loads(text).get("__type", "")).split("#")[-1] or None
-    except (ValueError, AttributeError):
-        return None
-
-
-def _send(
-    start_response: StartResponse,
-    status: int,
-    headers: dict[str, str],
-    body: bytes | Iterable[bytes],
-) -> Iterable[bytes]:
-    """Answer with a length, so that no client waits for more."""
-    names = {name.lower() for name in headers}
-    hop = {"connection", "transfer-encoding", "status"}
-    sent = [(name, value) for name, value in headers.items() if name.lower() not in hop]
-    if isinstance(body, bytes) and "content-length" not in names and status not in (204, 304):
-        sent.append(("Content-Length", str(len(body))))
-    start_response(f"{status} {'OK' if status < 400 else 'Error'}", sent)
-    if not isinstance(body, bytes):
-        return body
-    return [body] if body else []
-
-
-def _cut(environ: dict[str, Any]) -> None:
-    """Close the client's connection without a byte of an answer."""
-    connection = environ.get("werkzeug.socket")
-    if isinstance(connection, socket.socket):
-        try:
-            connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return

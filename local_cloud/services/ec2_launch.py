@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Any
 
 from local_cloud.call import Call, Params
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_base_images import ensure_base_images, public_parameters
+from local_cloud.services.ec2_launch_disks import Disk, plan_disks
+from local_cloud.services.ec2_launch_template import with_template
 from local_cloud.services.ec2_model import Image, images
-from local_cloud.services.ec2_network import find_groups, find_subnet, moto_ec2
-from local_cloud.services.ec2_volumes import find_readable_snapshot
+from local_cloud.services.ec2_network import find_groups, find_subnet
 
 #: Settings that would change what runs and that nothing here can honour.
 REFUSED = (
@@ -21,17 +21,6 @@ REFUSED = (
     "Ipv6Addresses", "SecondaryInterfaces", "EnablePrimaryIpv6", "InstanceRequirements",
 )  # fmt: skip
 USER_DATA_LIMIT = 16384
-
-
-@dataclass(frozen=True, kw_only=True)
-class Disk:
-    """One volume of a launch."""
-
-    device: str
-    ebs: Params
-    size_gib: int
-    snapshot_id: str | None
-    delete_on_termination: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,67 +70,6 @@ def check_launch(call: Call) -> Launch:
         profile=find_profile(call, asked.get("IamInstanceProfile")),
         spot=_spot(asked.get("InstanceMarketOptions")),
         template=template,
-    )
-
-
-def with_template(call: Call, params: Params) -> tuple[Params, dict[str, str]]:
-    """The parameters over their launch template's data, and the tags AWS adds for the template."""
-    named = params.get("LaunchTemplate")
-    if not named:
-        return params, {}
-    if bool(named.get("LaunchTemplateId")) == bool(named.get("LaunchTemplateName")):
-        raise AwsError(
-            "InvalidParameterCombination",
-            "Specify either the launch template's ID or its name, not both",
-        )
-    with moto_ec2(call.cloud, call.region, call.account) as backend:
-        template = _find_template(backend, named)
-        version = named.get("Version") or "$Default"
-        if version not in ("$Latest", "$Default") and not (
-            version.isdigit() and 1 <= int(version) <= len(template.versions)
-        ):
-            raise AwsError(
-                "InvalidLaunchTemplateId.VersionNotFound",
-                f"Could not find the specified version {version} for the launch template with ID"
-                f" {template.id}.",
-            )
-        chosen = template.get_version(version)
-        data = {key: value for key, value in chosen.data.items() if value is not None}
-        number = chosen.number
-    merged = data | {key: value for key, value in params.items() if key != "LaunchTemplate"}
-    if data.get("UserData") is not None and "UserData" not in params:
-        merged["UserData"] = str(data["UserData"])
-    if "NetworkInterfaces" in params or "SubnetId" in params:
-        kept = params.get("NetworkInterfaces")
-        merged["NetworkInterfaces"] = kept if kept is not None else []
-        if kept is None and data.get("NetworkInterfaces"):
-            merged["NetworkInterfaces"] = [dict(data["NetworkInterfaces"][0])]
-            merged["NetworkInterfaces"][0].pop("SubnetId", None)
-    given = {spec["ResourceType"] for spec in params.get("TagSpecifications", [])}
-    merged["TagSpecifications"] = list(params.get("TagSpecifications", [])) + [
-        spec
-        for spec in data.get("TagSpecifications", [])
-        if spec["ResourceType"] not in given and spec["ResourceType"] != "launch-template"
-    ]
-    return merged, {
-        "aws:ec2launchtemplate:id": template.id,
-        "aws:ec2launchtemplate:version": str(number),
-    }
-
-
-def _find_template(backend: Any, named: Params) -> Any:
-    wanted_id, wanted_name = named.get("LaunchTemplateId"), named.get("LaunchTemplateName")
-    for template in backend.launch_templates.values():
-        if wanted_id in (None, template.id) and wanted_name in (None, template.name):
-            return template
-    if wanted_id:
-        raise AwsError(
-            "InvalidLaunchTemplateId.NotFound",
-            f"The specified launch template, with template ID {wanted_id}, does not exist.",
-        )
-    raise AwsError(
-        "InvalidLaunchTemplateName.NotFoundException",
-        f"The specified launch template, with template name {wanted_name}, does not exist.",
     )
 
 
@@ -298,65 +226,3 @@ def _spot(market: Params | None) -> Params | None:
     if options.get("BlockDurationMinutes"):
         raise AwsError("InvalidParameterValue", "Spot blocks are no longer available.")
     return options
-
-
-def plan_disks(call: Call, image: Image, asked: list[Params]) -> list[Disk]:
-    """The image's disks, changed and completed by the mappings asked for; the root comes first."""
-    merged: dict[str, Params] = {
-        mapping["DeviceName"]: dict(mapping.get("Ebs", {}))
-        for mapping in image.view["BlockDeviceMappings"]
-        if "Ebs" in mapping
-    }
-    root = image.view["RootDeviceName"]
-    for mapping in asked:
-        device = mapping.get("DeviceName")
-        if not device:
-            raise AwsError("MissingParameter", "The request must contain the parameter deviceName")
-        if mapping.get("NoDevice") is not None:
-            if device == root:
-                raise AwsError("InvalidBlockDeviceMapping", "The root device cannot be left out")
-            merged.pop(device, None)
-        elif mapping.get("VirtualName"):
-            raise not_modelled("instance store disks (VirtualName)")
-        else:
-            merged[device] = _overlay(merged.get(device, {}), mapping.get("Ebs", {}))
-    names = sorted(merged, key=lambda name: (name != root, name))
-    return [_disk(call, name, merged[name]) for name in names]
-
-
-def _overlay(base: Params, ebs: Params) -> Params:
-    """The image's settings under those asked for; another volume type brings its own defaults."""
-    kept = dict(base)
-    if ebs.get("VolumeType", kept.get("VolumeType")) != kept.get("VolumeType"):
-        kept.pop("Iops", None)
-        kept.pop("Throughput", None)
-    if base.get("SnapshotId") and ebs.get("SnapshotId", base["SnapshotId"]) != base["SnapshotId"]:
-        raise AwsError("InvalidBlockDeviceMapping", "snapshotId cannot be modified on root device")
-    if base.get("Encrypted") and ebs.get("Encrypted") is False:
-        raise AwsError(
-            "InvalidBlockDeviceMapping", "The encrypted flag cannot be false for this snapshot"
-        )
-    return kept | ebs
-
-
-def _disk(call: Call, device: str, ebs: Params) -> Disk:
-    snapshot_id = ebs.get("SnapshotId")
-    smallest = 1
-    if snapshot_id:
-        smallest = find_readable_snapshot(call, snapshot_id).view["VolumeSize"]
-    size = ebs.get("VolumeSize") or (smallest if snapshot_id else None)
-    if size is None:
-        raise AwsError(
-            "MissingParameter",
-            f"The request must contain the parameter size or snapshotId ({device})",
-        )
-    if size < smallest:
-        raise AwsError(
-            "InvalidBlockDeviceMapping",
-            f"Volume of size {size}GB is smaller than snapshot '{snapshot_id}', expect size >="
-            f" {smallest}GB",
-        )
-    return Disk(
-        device=device, ebs=ebs, size_gib=size, snapshot_id=snapshot_id,
-        delete_on_termination=ebs.get("DeleteOnTermination", True),
-    )  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services import ec2_lifecycle
-from local_cloud.services.ec2_launch import Disk, Launch, check_launch
+from local_cloud.services.ec2_launch import Launch, check_launch
+from local_cloud.services.ec2_launch_disks import Disk
 from local_cloud.services.ec2_model import (
     Instance,
     Resource,

@@ -58,12 +58,12 @@ aws ec2 wait instance-terminated --instance-ids $second
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def aws(real_cloud: Cloud) -> Any:
     return lambda service, **options: client_of(real_cloud.endpoint, service, **options)
 
 
-@pytest.fixture()
+@pytest.fixture
 def managed(aws: Any) -> str:
     """A machine that runs and that SSM reaches."""
     instance_id = launch(aws, IamInstanceProfile={"Name": profile(aws)})
