@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 from local_cloud.call import Call, Params, handles
@@ -234,6 +235,16 @@ def _reservation(made: list[Instance]) -> Params:
     }
 
 
-@handles("ec2", "RequestSpotInstances", "CreateFleet", "RequestSpotFleet")
+def launch_as(call: Call, params: Params, fleet_id: str) -> list[Instance]:
+    """Launch for a fleet with RunInstances' parameters; `boot_all` starts the machines."""
+    as_launch = replace(call, action="RunInstances", params=params)
+    with _launching:
+        launch = check_launch(as_launch)
+        return launch_machines(
+            as_launch, launch, count=params["MaxCount"], extra_tags={"aws:ec2:fleet-id": fleet_id}
+        )
+
+
+@handles("ec2", "RequestSpotInstances", "RequestSpotFleet")
 def refuse_other_launches(call: Call) -> Params:
     raise not_modelled(f"ec2:{call.action} (use RunInstances, with InstanceMarketOptions for spot)")
