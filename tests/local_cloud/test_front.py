@@ -86,6 +86,11 @@ def test_a_parameter_that_ssm_does_not_have_is_refused(cloud: Cloud) -> None:
          "InvalidParameterValue"),
         ("ssm", "send_command", {"InstanceIds": ["i-1"]}, "ValidationException"),
         ("iam", "get_role", {}, "ValidationError"),
+        ("ec2", "run_instances",
+         {"MinCount": 1, "MaxCount": 1, "InstanceInitiatedShutdownBehavior": "explode"},
+         "InvalidParameterValue"),
+        ("ssm", "put_parameter", {"Name": "a", "Value": "b", "Type": "Colour"},
+         "ValidationException"),
     ],
 )  # fmt: skip
 def test_bad_parameters_are_named_in_each_services_way(
