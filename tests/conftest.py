@@ -1,27 +1,31 @@
-"""What holds for every test: no way to a real AWS account, our Python first, quick tests first."""
+"""What holds for every test: no real AWS account, temporary files apart, quick tests first."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-REAL_ACCOUNT = (
-    *(
-        "AWS_PROFILE",
-        "AWS_DEFAULT_PROFILE",
-        "AWS_SESSION_TOKEN",
-        "AWS_ROLE_ARN",
-        "AWS_ENDPOINT_URL",
-    ),
-    *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
-    *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_REGION", "AWS_DEFAULT_REGION"),
-)
+REAL_ACCOUNT = [
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_SESSION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+]
+TEMPORARY = pytest.StashKey[Path]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: what is set here, every process started inherits."""
     for name in REAL_ACCOUNT:
         os.environ.pop(name, None)
@@ -38,6 +42,21 @@ def pytest_configure() -> None:
     path = os.environ.get("PATH", os.defpath)
     if path.split(os.pathsep)[0] != ours:
         os.environ["PATH"] = f"{ours}{os.pathsep}{path}"
+    _separate_temporary_files(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what is left in this process's temporary folder; `tmp_path` is kept elsewhere."""
+    shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)
+
+
+def _separate_temporary_files(config: pytest.Config) -> None:
+    """A temporary folder for this test process: a local cloud clears away what dead ones left
+    in the temporary folder, and would do it for those that another process's tests have killed."""
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    root = os.environ["PYTEST_DEBUG_TEMPROOT"]  # short: sockets' paths are limited
+    config.stash[TEMPORARY] = Path(tempfile.mkdtemp(prefix="t-", dir=root))
+    tempfile.tempdir = os.environ["TMPDIR"] = str(config.stash[TEMPORARY])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     yield found
     for process in found.running:
         if process.poll() is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 

@@ -199,8 +199,7 @@ def test_ctrl_c_ends_the_build_and_leaves_nothing(machine: Machine) -> None:
     machine.tell_go("stand still at build pulumi")
     process = machine.start("ensure")
     machine.wait_until_go_stands_still()
-    process.send_signal(signal.SIGINT)
-    machine.let_go_on()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, messages = process.communicate()
     assert process.returncode == 130
     assert "Interrupted" in messages
