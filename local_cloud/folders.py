@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from local_cloud.state import StateFolder
 
+#: A cloud locks its folder at once; one that has not done so by then never will.
+STARTS_WITHIN_S = 60.0
 PREFIX = "local-cloud-"
 
 
@@ -37,12 +40,15 @@ def mounts_below(path: Path) -> list[str]:
 def remove_abandoned_folders() -> list[Path]:
     """Remove the temporary folders of clouds that were killed; those that are gone now.
 
-    A cloud that lives holds the lock in its folder. A folder without a lock may just be starting.
+    A cloud that lives holds the lock in its folder. A folder without a lock may just be starting,
+    unless it has been empty for a minute.
     """
     gone = []
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         folder = StateFolder(path)
         with contextlib.suppress(OSError):
+            if not any(path.iterdir()) and time.time() - path.stat().st_mtime > STARTS_WITHIN_S:
+                path.rmdir()
             if folder.read_owner() is not None and not folder.is_owned() and remove_folder(path):
                 gone.append(path)
     return gone

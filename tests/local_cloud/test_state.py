@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import Cloud
-from local_cloud.folders import make_temporary_folder, remove_abandoned_folders
+from local_cloud.folders import remove_abandoned_folders
 from local_cloud.state import StateError, StateFolder
 from tests.local_cloud.conftest import Process, local_cloud
 from tests.local_cloud.samples import launch, machine, profile, wait_until
@@ -144,7 +145,7 @@ def test_a_killed_clouds_temporary_folder_is_removed_by_the_next(serve: Serve) -
     first = serve()
     folder = next(
         path
-        for path in make_temporary_folder().parent.glob("local-cloud-*")
+        for path in Path(tempfile.gettempdir()).glob("local-cloud-*")
         if (StateFolder(path).read_owner() or {}).get("pid") == first.popen.pid
     )
     remove_abandoned_folders()
