@@ -116,6 +116,7 @@ def site(
         capacity=build.capacity,
         timeouts=TimeoutsArgs(**build.timeouts.model_dump(exclude_none=True)),
         verify=build.verify,
+        smoke_command=build.smoke_command,
         debug=build.debug,
         on_failure=build.on_failure,
         base_update=settings.base_update,

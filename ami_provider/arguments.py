@@ -142,6 +142,8 @@ class BuildSiteArgs:
     timeouts: TimeoutsArgs | None = None
     verify: Input[str] | None = None
     """`on` boots the AMI and checks it, `off` does not; or the machine type to check it on."""
+    smoke_command: Input[str] | None = None
+    """Run by `sh -c` in the first image on the verifying machine; if it fails, so does the AMI."""
     debug: Input[bool] | None = None
     """Keep the builder, and show every command and its output."""
     on_failure: Input[Literal["cleanup", "keep"]] | None = None

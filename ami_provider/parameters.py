@@ -11,7 +11,12 @@ from ami_provider.resolved import ResolvedImage, ResolvedModel, ResolvedRecipe
 
 
 def list_files(
-    recipe: ResolvedRecipe, *, region: str, fingerprint: str, gpu: bool
+    recipe: ResolvedRecipe,
+    *,
+    region: str,
+    fingerprint: str,
+    gpu: bool,
+    smoke_command: str | None = None,
 ) -> dict[str, bytes]:
     """Name -> content. Nothing in them is secret; none of them is ever on the machine's disk."""
     settings = {
@@ -19,6 +24,7 @@ def list_files(
         "EXPECT_GPU": "yes" if gpu else "no",
         "SYSTEM_UPDATE": "yes" if recipe.system_update.enabled else "no",
         "HELD_PACKAGES": " ".join(recipe.system_update.hold),
+        "SMOKE_COMMAND": smoke_command or "",
         "ECR_LOGINS": "\n".join(list_logins(recipe.images)),
     }
     texts = {

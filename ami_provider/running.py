@@ -40,6 +40,7 @@ def deliver_steps(job: Job, machine: Machine) -> dict[str, bytes]:
         region=job.site.region,
         fingerprint=job.fingerprint,
         gpu=has_gpu(job.aws, machine.instance_type),
+        smoke_command=job.site.smoke_command,
     )
     deliver(job.aws, machine.id, files)
     return files

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ami_provider.contents import Frozen
 from ami_provider.faults import Path, refuse
@@ -41,7 +41,9 @@ class BuildSite(Frozen):
     `instance_types` and `subnet_ids` are tried in the order given, each type in each subnet.
     `instance_profile` is a name or ARN; its role lets the builder use SSM, pull from ECR and
     read the models. `verify`: `on` boots the AMI on the first builder type that can be had,
-    `off` does not, any other value is the instance type to boot it on. `tags` go on everything
+    `off` does not, any other value is the instance type to boot it on. `smoke_command` is run
+    there by `sh -c` in the recipe's first image, with the models' folders read-only at their
+    places: the AMI is refused unless it exits with 0 within five minutes. `tags` go on everything
     that is made: machines, volumes, the AMI and its snapshots.
     """
 
@@ -53,6 +55,7 @@ class BuildSite(Frozen):
     capacity: Literal["spot", "spot-then-on-demand", "on-demand"] = "spot-then-on-demand"
     timeouts: Timeouts = Timeouts()
     verify: str = "on"
+    smoke_command: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     debug: bool = False
     on_failure: Literal["cleanup", "keep"] = "cleanup"
     base_update: BaseUpdate = "with-content"
@@ -116,6 +119,13 @@ class BuildSite(Frozen):
     def _is_verify(cls, value: str) -> str:
         if value not in ("on", "off") and not is_instance_type(value):
             raise ValueError(f"{value!r} must be on, off, or an instance type such as g5.xlarge.")
+        return value
+
+    @field_validator("smoke_command")
+    @classmethod
+    def _can_be_run(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("verify") == "off":
+            raise ValueError("is run on the machine that verify boots. Set verify to on.")
         return value
 
 

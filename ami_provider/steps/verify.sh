@@ -63,6 +63,27 @@ run_once() {
     docker rm -f "$container" >/dev/null 2>&1 || true
 }
 
+# The user's own command in the first image, which sees the models where jobs do.
+check_smoke_command() {
+    local uri folder code=0 arguments=(--rm --name baked-ami-smoke)
+    IFS=$'\t' read -r uri _ <"$state/images.tsv"
+    if [[ "${EXPECT_GPU:-no}" == yes ]]; then arguments+=(--gpus all); fi
+    if [[ -s "$state/models.tsv" ]]; then
+        while IFS= read -r folder; do
+            arguments+=(--volume "$folder:$folder:ro")
+        done < <(cut -f 3 "$state/models.tsv" | sed 's|/[^/]*$||; s|^$|/|' | grep -vx / | sort -u)
+    fi
+    timeout "${SMOKE_TIMEOUT:-300}" docker run "${arguments[@]}" --entrypoint sh "$uri" \
+        -c "$SMOKE_COMMAND" >"$state/smoke.log" 2>&1 || code=$?
+    docker rm -f baked-ami-smoke >/dev/null 2>&1 || true # what ran out of time goes on by itself
+    tail -c 4000 "$state/smoke.log"
+    case "$code" in
+        0) say "the smoke command succeeded in $uri" ;;
+        124) refuse smoke-command "the smoke command did not end within ${SMOKE_TIMEOUT:-300} seconds in $uri" ;;
+        *) refuse smoke-command "the smoke command ended with exit code $code in $uri" ;;
+    esac
+}
+
 check_layers() {
     local baked now
     baked="$(cat "$root/etc/baked-ami/layers.sha256" 2>/dev/null)" || baked=""
@@ -179,13 +200,7 @@ else
 fi
 
 if [[ -n "${SMOKE_COMMAND:-}" && "$wrong" == 0 ]]; then
-    IFS=$'\t' read -r uri _ <"$state/images.tsv"
-    gpus=()
-    if [[ "${EXPECT_GPU:-no}" == yes ]]; then gpus=(--gpus all); fi
-    if ! timeout "${SMOKE_TIMEOUT:-300}" docker run --rm "${gpus[@]+"${gpus[@]}"}" -v /opt/ml/models:/opt/ml/models:ro \
-        --entrypoint sh "$uri" -c "$SMOKE_COMMAND" 2>&1 | tail -c 4000; then
-        refuse smoke-command "the smoke command failed in $uri"
-    fi
+    check_smoke_command
 fi
 
 result "{\"wrong\":$wrong}"

@@ -164,6 +164,20 @@ def test_an_ami_whose_content_was_changed_is_refused(bakery: Bakery) -> None:
     assert bakery.count() == EMPTY
 
 
+def test_the_smoke_command_runs_beside_the_models_or_refuses_the_ami(bakery: Bakery) -> None:
+    recipe = bakery.resolve()
+    model = recipe.models[0].destination
+
+    baked = bakery.bake(recipe, bakery.site(smoke_command=f"test -s {model}"))
+    delete(bakery, baked.ami_id, baked.owner_nonce)
+    with pytest.raises(BakeError, match=r"is refused.*smoke command failed") as raised:
+        bakery.bake(recipe, bakery.site(smoke_command="echo no such class; exit 3"))
+
+    assert "no such class" in raised.value.details
+    assert "exit code 3" in raised.value.details
+    assert bakery.count() == EMPTY
+
+
 def test_a_failing_step_tells_its_log_and_leaves_nothing(bakery: Bakery) -> None:
     script = "for i in $(seq 3000); do echo line $i of a long log; done; echo the reason; exit 7"
 

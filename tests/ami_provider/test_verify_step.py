@@ -152,3 +152,28 @@ def test_every_pattern_is_one_that_the_tools_take() -> None:
 
     assert all(len(fields) == 2 for fields in patterns)
     assert {kind for kind, _ in patterns} == {"path", "text"}
+
+
+SMOKE_DOCKER = f"""case "$1" in run) printf '%s\\n' "$@" >"$0.asked"; exit ${{SMOKE_EXIT:-0}};; esac
+{DOCKER}"""
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "told"),
+    [(0, None), (3, "ended with exit code 3"), (124, "did not end within 300 seconds")],
+)
+def test_the_smoke_command_decides(machine: Scratch, exit_code: int, told: str | None) -> None:
+    machine.fake("docker", SMOKE_DOCKER)
+    machine.environment["SMOKE_EXIT"] = str(exit_code)
+    machine.give("parameters", "FINGERPRINT=f1\nEXPECT_GPU=no\nSMOKE_COMMAND='test -s \"$HOME\"'\n")
+
+    if told is None:
+        machine.run("verify")
+    else:
+        kind, _ = machine.fail("verify")
+        assert kind == "smoke-command"
+        assert told in machine.run("verify", check=False)
+    asked = (machine.bin / "docker.asked").read_text().splitlines()
+    assert asked[-5:] == ["--entrypoint", "sh", URI, "-c", 'test -s "$HOME"']
+    assert asked[asked.index("--volume") + 1] == "/opt/m:/opt/m:ro"
+    assert "--gpus" not in asked
