@@ -156,6 +156,7 @@ def _follow(
             if stop:
                 _kill_group(process)
                 return stop
+            _go_on(process.pid)
             for key, _ in ready.select(min(_LOOK_AGAIN_S, max(0.0, deadline - time.monotonic()))):
                 chunk = os.read(key.fd, 65536)
                 if not chunk:
@@ -163,6 +164,17 @@ def _follow(
                 elif len(key.data) < MOST_OUTPUT_BYTES:
                     key.data.extend(chunk)
     return None
+
+
+def _go_on(nsenter: int) -> None:
+    """Let an nsenter that stopped along with its script go on once the script does, or has ended.
+
+    A machine's systemd stops every process before it ends them all. nsenter, outside of the
+    machine, stops itself when its child is stopped, and nobody there would ever wake it.
+    """
+    if linux.is_stopped(nsenter) and not any(map(linux.is_stopped, linux.children(nsenter))):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(nsenter, signal.SIGCONT)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
