@@ -37,9 +37,9 @@ pull() {
         fi
         say "docker pull $uri failed (attempt $attempt of 4): $(tail -c 400 "$log")"
         case "$(<"$log")" in
-            *"no space left"* | *"manifest unknown"* | *denied* | *"not found"* | *"no basic auth"*) break ;;
             *expired*) # twelve hours are long, but a resumed bake can be longer
                 DOCKER_CONFIG="$DOCKER_CONFIG" bash "$(dirname "$0")/30-registry-login.sh" || true ;;
+            *"no space left"* | *"manifest unknown"* | *denied* | *"not found"* | *"no basic auth"*) break ;;
         esac
         sleep $((attempt * attempt))
     done
