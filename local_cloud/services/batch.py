@@ -1,9 +1,10 @@
-"""The rest of Batch: tags of its resources, and plain refusals of what runs no jobs yet."""
+"""The rest of Batch: tags of its resources, and plain refusals of scheduling policies."""
 
 from __future__ import annotations
 
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import not_modelled
+from local_cloud.services.batch_job_model import find_job
 from local_cloud.services.batch_model import (
     Record,
     client_error,
@@ -20,6 +21,7 @@ def _get(call: Call) -> Record:
         find(call, environments(call.cloud), arn)
         or find(call, queues(call.cloud), arn)
         or find(call, definitions(call.cloud), arn)
+        or find_job(call, arn)
     )
     if record is None:
         raise client_error(f"{arn} does not exist")
@@ -51,30 +53,12 @@ def list_tags(call: Call) -> Params:
     return {"tags": dict(_get(call).tags)}
 
 
-@handles("batch", "ListJobs")
-def list_jobs(call: Call) -> Params:
-    """None: no job can be submitted yet."""
-    wanted = call.params.get("jobQueue")
-    if wanted and find(call, queues(call.cloud), wanted) is None:
-        raise client_error(f"Job queue {wanted} does not exist")
-    return {"jobSummaryList": []}
-
-
-@handles("batch", "DescribeJobs")
-def describe_jobs(_call: Call) -> Params:
-    """None, as for any ID that Batch does not know."""
-    return {"jobs": []}
-
-
 @handles(
     "batch",
-    "CancelJob",
     "CreateSchedulingPolicy",
     "DeleteSchedulingPolicy",
     "DescribeSchedulingPolicies",
     "ListSchedulingPolicies",
-    "SubmitJob",
-    "TerminateJob",
     "UpdateSchedulingPolicy",
 )
 def refuse(call: Call) -> Params:

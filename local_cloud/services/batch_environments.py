@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from local_cloud import lifecycle
 from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
 from local_cloud.errors import not_modelled
 from local_cloud.inventory import Item, lists
+from local_cloud.services.batch_job_model import wake
 from local_cloud.services.batch_model import (
     Environment,
     check_name,
@@ -29,9 +32,14 @@ from local_cloud.services.batch_rules import (
     is_service_linked,
     is_updatable,
 )
+from local_cloud.services.batch_updates import (
+    HEALTHY,
+    end_machines,
+    ensure_cluster,
+    launches_after,
+)
 from local_cloud.services.iam import ensure_service_role
 
-HEALTHY = "ComputeEnvironment Healthy"
 SERVICE = "batch.amazonaws.com"
 
 
@@ -89,19 +97,33 @@ def _service_linked_role(call: Call) -> str:
     return str(ensure_service_role(call.cloud, SERVICE, account=call.account)["Arn"])
 
 
-def _make_ready(call: Call, environment: Environment, *, look: bool) -> None:
-    """In the background: VALID, or INVALID with the reason when its surroundings do not fit."""
+def _make_ready(call: Call, environment: Environment, *, look: bool, replace: bool = False) -> None:
+    """In the background: VALID, or INVALID with the reason when its surroundings do not fit.
+
+    With `replace` its machines are of an older generation from now on, and the environment stays
+    UPDATING until they are gone.
+    """
+    asked = (call.params.get("computeResources") or {}).get("updateToLatestImageVersion", False)
 
     def job() -> None:
         reason, status, launches = HEALTHY, "VALID", environment.launches
+        resources = environment.view.get("computeResources") or {}
         try:
             if look:
-                launches = check_fit(call, environment.view)
+                found = check_fit(call, environment.view)
+                launches = launches_after(launches, found, resources, latest=asked)
+            if resources:
+                ensure_cluster(call, environment)
         except UnfitError as unfit:
             status, reason = "INVALID", str(unfit)
         with call.cloud.store.lock:
             environment.launches = launches
-            environment.view.update(status=status, statusReason=reason)
+            if replace and status == "VALID":
+                environment.generation += 1
+                environment.updating_since = time.time()
+            else:
+                environment.view.update(status=status, statusReason=reason)
+        wake.set()
 
     call.cloud.background(f"batch environment {environment.name}", job)
 
@@ -134,7 +156,7 @@ def update(call: Call) -> Params:
         was_valid, view = environment.status == "VALID", dict(environment.view)
         infrastructure = _apply_update(call, view)
         environment.view = view | {"status": "UPDATING", "statusReason": ""}
-    _make_ready(call, environment, look=infrastructure or not was_valid)
+    _make_ready(call, environment, look=infrastructure or not was_valid, replace=infrastructure)
     return {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,
@@ -146,7 +168,9 @@ def _apply_update(call: Call, view: Params) -> bool:
     params, changes = call.params, dict(call.params.get("computeResources") or {})
     resources = dict(view.get("computeResources") or {})
     touched = sorted(
-        name for name in INFRASTRUCTURE if name in changes and changes[name] != resources.get(name)
+        name
+        for name in INFRASTRUCTURE
+        if name in changes and (changes[name] or None) != (resources.get(name) or None)
     )
     needs_linked = touched + (["updatePolicy"] if params.get("updatePolicy") else [])
     if needs_linked and not is_service_linked(view["serviceRole"]):
@@ -194,7 +218,7 @@ def _policy(call: Call, given: Params, before: Params) -> Params:
 
 @handles("batch", "DeleteComputeEnvironment")
 def delete(call: Call) -> Params:
-    """Only a DISABLED environment that no queue names; no error for one that is not there."""
+    """Only a DISABLED environment that no queue names; ends its machines. No error for none."""
     environment = find(call, environments(call.cloud), call.params["computeEnvironment"])
     if environment is None:
         return {}
@@ -220,6 +244,8 @@ def _is_in_a_queue(cloud: Cloud, environment: Environment) -> bool:
 
 def _remove(cloud: Cloud, environment: Environment) -> None:
     def job() -> None:
+        if not end_machines(cloud, environment):
+            return
         key = (environment.account, environment.region, environment.name)
         with cloud.store.lock:
             environments(cloud).pop(key, None)
@@ -231,6 +257,8 @@ def _remove(cloud: Cloud, environment: Environment) -> None:
 def go_on(cloud: Cloud) -> None:
     """What was under way when the last process ended is taken up again."""
     for environment in list(environments(cloud).values()):
+        if environment.updating_since is not None:
+            continue  # the scheduler sees to its old machines
         if environment.status in ("CREATING", "UPDATING"):
             _make_ready(_own_call(cloud, environment), environment, look=True)
         elif environment.status == "DELETING":

@@ -41,6 +41,10 @@ class Environment(Record):
     """
 
     launches: Params = field(default_factory=dict)
+    #: Goes up with each infrastructure update: machines of an older one are let go.
+    generation: int = 1
+    #: When the current infrastructure update began, seconds since 1970; None when there is none.
+    updating_since: float | None = None
 
     @property
     def status(self) -> str:

@@ -20,6 +20,7 @@ from local_cloud.services.batch_model import (
     queues,
     refused,
 )
+from local_cloud.services.batch_updates import end_jobs
 
 HEALTHY = "JobQueue Healthy"
 _NOT_MODELLED = ("schedulingPolicyArn", "serviceEnvironmentOrder", "jobQueueType")
@@ -131,7 +132,7 @@ def update(call: Call) -> Params:
 
 @handles("batch", "DeleteJobQueue")
 def delete(call: Call) -> Params:
-    """Only a DISABLED queue; nothing happens for one that is not there."""
+    """Only a DISABLED queue, whose jobs are ended; nothing happens for one that is not there."""
     queue = find(call, queues(call.cloud), call.params["jobQueue"])
     if queue is None:
         return {}
@@ -147,6 +148,8 @@ def delete(call: Call) -> Params:
 
 def _remove(cloud: Cloud, queue: Queue) -> None:
     def job() -> None:
+        if not end_jobs(cloud, queue.arn, "Job queue is deleted"):
+            return
         with cloud.store.lock:
             queues(cloud).pop((queue.account, queue.region, queue.name), None)
 

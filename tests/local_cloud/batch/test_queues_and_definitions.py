@@ -137,7 +137,8 @@ def test_definitions_that_batch_refuses(world: Any, changes: dict[str, Any], sai
 
 
 def test_what_is_not_modelled_is_refused_and_never_a_success(world: Any) -> None:
-    submit = {"jobName": "j", "jobQueue": "work", "jobDefinition": "job"}
+    array = {"arrayProperties": {"size": 2}}
+    submit = {"jobName": "j", "jobQueue": "work", "jobDefinition": "job"} | array
     assert error_of(world.batch.submit_job, **submit)[0] == "NotImplemented"
     assert error_of(world.batch.list_scheduling_policies)[0] == "NotImplemented"
     multinode = {"jobDefinitionName": "many", "type": "multinode"}

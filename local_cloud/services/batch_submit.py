@@ -1,0 +1,194 @@
+"""A job from its definition and what SubmitJob overrides of it, checked as Batch checks it."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any
+
+from local_cloud.call import Call, Params
+from local_cloud.errors import AwsError, not_modelled
+from local_cloud.services.batch_job_model import Job, Needs, find_job, milliseconds
+from local_cloud.services.batch_model import (
+    Definition,
+    Queue,
+    check_name,
+    client_error,
+    definitions,
+    find,
+    make_arn,
+    mine,
+    new_uuid,
+    queues,
+    refused,
+)
+
+_NOT_MODELLED = (
+    "arrayProperties", "nodeOverrides", "eksPropertiesOverride", "ecsPropertiesOverride",
+    "shareIdentifier", "schedulingPriorityOverride", "consumableResourcePropertiesOverride",
+)  # fmt: skip
+#: Settings of a container that would change what runs, and that no job here could be given.
+_NOT_IN_CONTAINER = (
+    "jobRoleArn", "executionRoleArn", "secrets", "networkConfiguration", "enableExecuteCommand",
+    "ephemeralStorage", "runtimePlatform", "repositoryCredentials", "instanceType",
+    "fargatePlatformConfiguration",
+)  # fmt: skip
+LOG_DRIVERS = ("awslogs", "json-file", "none")
+DEFAULT_LOG_GROUP = "/aws/batch/job"
+
+
+def new_job(call: Call) -> Job:
+    """The job that the call asks for. Raises AwsError as Batch does, or NotImplemented."""
+    params = call.params
+    for name in _NOT_MODELLED:
+        if params.get(name):
+            raise not_modelled(f"{name} of a job")
+    check_name(call, params["jobName"], "Job")
+    queue = _get_queue(call, params["jobQueue"])
+    definition = _get_definition(call, params["jobDefinition"])
+    container = _container(call, definition, params.get("containerOverrides") or {})
+    depends = _dependencies(call, params.get("dependsOn") or [])
+    retry = params.get("retryStrategy") or definition.view.get("retryStrategy") or {}
+    timeout = params.get("timeout") or definition.view.get("timeout")
+    if timeout and timeout.get("attemptDurationSeconds", 60) < 60:
+        raise refused(call, "attemptDurationSeconds should be at least 60")
+    retry = {
+        "attempts": retry.get("attempts", 1),
+        "evaluateOnExit": retry.get("evaluateOnExit", []),
+    }
+    _check_retry(call, retry)
+    parameters = (definition.view.get("parameters") or {}) | (params.get("parameters") or {})
+    identity, moment = new_uuid(), time.time()
+    propagate = params.get("propagateTags", definition.view.get("propagateTags", False))
+    view: Params = {
+        "jobArn": make_arn(call, "job", identity), "jobName": params["jobName"],
+        "jobId": identity, "jobQueue": queue.arn, "status": "SUBMITTED", "attempts": [],
+        "createdAt": milliseconds(moment), "retryStrategy": retry, "dependsOn": depends,
+        "jobDefinition": definition.arn, "parameters": parameters, "container": container,
+        "propagateTags": propagate, "isCancelled": False, "isTerminated": False,
+        "platformCapabilities": definition.view["platformCapabilities"],
+    }  # fmt: skip
+    if timeout:
+        view["timeout"] = timeout
+    tags = dict(params.get("tags") or {})
+    job = Job(call.account, call.region, params["jobName"], view["jobArn"], view, tags)
+    job.queue, job.needs = queue.arn, needs_of(container)
+    job.timelines = [{"submitted": moment}]
+    return job
+
+
+def _get_queue(call: Call, named: str) -> Queue:
+    queue = find(call, queues(call.cloud), named)
+    if queue is None or queue.view["status"] == "DELETING":
+        raise client_error(f"JobQueue {named} not found.")
+    if queue.view["state"] != "ENABLED" or queue.view["status"] == "INVALID":
+        raise refused(call, f"JobQueue {named} is not ENABLED and VALID: it takes no jobs")
+    return queue
+
+
+def _get_definition(call: Call, named: str) -> Definition:
+    """By ARN or name with a revision, or the newest active revision of a name."""
+    name = named.partition(":job-definition/")[2] or named
+    found = definitions(call.cloud).get((call.account, call.region, name))
+    if found is None and ":" not in name:
+        active = [
+            one
+            for one in mine(call, definitions(call.cloud))
+            if one.name == name and one.view["status"] == "ACTIVE"
+        ]
+        found = max(active, key=lambda one: int(one.view["revision"]), default=None)
+    if found is None or found.view["status"] != "ACTIVE":
+        if named.startswith("arn:"):
+            raise client_error(f"JobDefinition {named} not found.")
+        raise client_error(f"JobDefinition name {named} does not exist or is not in ACTIVE status")
+    return found
+
+
+def _container(call: Call, definition: Definition, overrides: Params) -> Params:
+    """The definition's container with the overrides, vCPUs and memory as requirements."""
+    container: Params = copy.deepcopy(definition.view["containerProperties"])
+    for name in _NOT_IN_CONTAINER:
+        if container.get(name) or overrides.get(name):
+            raise not_modelled(f"{name} of a job's container")
+    for volume in container.get("volumes") or []:
+        if volume.get("efsVolumeConfiguration"):
+            raise not_modelled("EFS volumes of a job's container")
+    log = container.get("logConfiguration") or {}
+    if log and (log["logDriver"] not in LOG_DRIVERS or log.get("secretOptions")):
+        raise not_modelled(f"logConfiguration {log}")
+    wanted = {one["type"]: one["value"] for one in container.get("resourceRequirements") or []}
+    for source in (container, overrides):
+        for old, kind in (("vcpus", "VCPU"), ("memory", "MEMORY")):
+            if source.get(old):
+                wanted[kind] = str(source[old])
+    wanted |= {one["type"]: one["value"] for one in overrides.get("resourceRequirements") or []}
+    for kind, value in wanted.items():
+        if not str(value).replace(".", "", 1).isdigit() or float(value) <= 0:
+            raise refused(call, f"The value of resource requirement {kind} is not valid: {value}")
+    container.pop("vcpus", None)
+    container.pop("memory", None)
+    container["resourceRequirements"] = [
+        {"type": kind, "value": value} for kind, value in wanted.items()
+    ]
+    if overrides.get("command"):
+        container["command"] = overrides["command"]
+    own = {one["name"]: one.get("value", "") for one in container.get("environment") or []}
+    own |= {one["name"]: one.get("value", "") for one in overrides.get("environment") or []}
+    reserved = [name for name in own if name.startswith("AWS_BATCH")]
+    if reserved:
+        raise refused(call, f"Environment variables must not start with AWS_BATCH: {reserved[0]}")
+    container["environment"] = [{"name": name, "value": value} for name, value in own.items()]
+    for name in ("command", "volumes", "mountPoints", "ulimits", "secrets"):
+        container.setdefault(name, [])
+    return container
+
+
+def needs_of(container: Params) -> Needs:
+    wanted = {one["type"]: one["value"] for one in container["resourceRequirements"]}
+    return Needs(float(wanted["VCPU"]), int(float(wanted["MEMORY"])), int(wanted.get("GPU", 0)))
+
+
+def _dependencies(call: Call, asked: list[Any]) -> list[Params]:
+    if len(asked) > 20:
+        raise refused(call, "A job can have at most 20 dependencies")
+    for one in asked:
+        if one.get("type"):
+            raise not_modelled(f"dependencies of type {one['type']} (they belong to array jobs)")
+        if not one.get("jobId") or find_job(call, one["jobId"]) is None:
+            raise refused(call, f"Dependency job {one.get('jobId')} does not exist")
+    return [{"jobId": one["jobId"]} for one in asked]
+
+
+def _check_retry(call: Call, retry: Params) -> None:
+    if not 1 <= retry["attempts"] <= 10:
+        raise refused(call, "attempts of the retry strategy should be between 1 and 10")
+    if len(retry["evaluateOnExit"]) > 5:
+        raise refused(call, "evaluateOnExit should have at most 5 entries")
+
+
+def log_options(job: Job, task: str) -> tuple[Params, str | None]:
+    """Docker's LogConfig for the job's task, and the stream's name where there is one.
+
+    Without a configuration: the group `/aws/batch/job`, which Batch makes, and the stream
+    `definition/default/task` (Batch user guide, "Using the awslogs log driver").
+    """
+    given = job.view["container"].get("logConfiguration") or {"logDriver": "awslogs"}
+    options = dict(given.get("options") or {})
+    if given["logDriver"] != "awslogs":
+        return {"Type": given["logDriver"], "Config": options}, None
+    name = str(job.view["jobDefinition"]).rsplit("/", 1)[-1].partition(":")[0]
+    prefix = options.pop("awslogs-stream-prefix", name)
+    stream = f"{prefix}/default/{task}"
+    options.setdefault("awslogs-group", DEFAULT_LOG_GROUP)
+    options.setdefault("awslogs-region", job.region)
+    options["awslogs-stream"] = stream
+    return {"Type": "awslogs", "Config": options}, stream
+
+
+def log_group(job: Job) -> str:
+    given = job.view["container"].get("logConfiguration") or {}
+    return str((given.get("options") or {}).get("awslogs-group", DEFAULT_LOG_GROUP))
+
+
+def refuse_unknown(call: Call, job_id: str) -> AwsError:
+    return refused(call, f"Job {job_id} does not exist")
