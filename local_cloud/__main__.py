@@ -1,4 +1,4 @@
-"""The command: `python -m local_cloud serve|run|inventory|calls`."""
+"""The command: `python -m local_cloud serve|run|inventory|calls|jobs`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ FAULTS = click.option(
 RECORDED = click.option(
     "--recorded", is_flag=True, help="Only record machines, also where real ones could run."
 )
+READING = click.option(
+    "--batch-ami-reading", type=click.Choice(["guide", "strict"]),
+    envvar="LOCAL_CLOUD_BATCH_AMI_READING", default="guide", show_default=True,
+    help="Whether a template's AMI moves with its version, or by updateToLatestImageVersion only.",
+)  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -42,11 +47,19 @@ def main() -> None:
 @STATE
 @FAULTS
 @RECORDED
-def serve(port: int, state: Path | None, faults_file: Path | None, recorded: bool) -> None:
+@READING
+def serve(
+    port: int,
+    state: Path | None,
+    faults_file: Path | None,
+    recorded: bool,
+    batch_ami_reading: str,
+) -> None:
     """Answer until Ctrl-C; one line of JSON with the endpoint says when it is ready."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    os.environ["LOCAL_CLOUD_BATCH_AMI_READING"] = batch_ami_reading
     cloud = _open(port=port, state=state, faults_file=faults_file, recorded=recorded)
     try:
         ready = {
@@ -64,9 +77,14 @@ def serve(port: int, state: Path | None, faults_file: Path | None, recorded: boo
 @STATE
 @FAULTS
 @RECORDED
+@READING
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    state: Path | None, faults_file: Path | None, recorded: bool, command: tuple[str, ...]
+    state: Path | None,
+    faults_file: Path | None,
+    recorded: bool,
+    batch_ami_reading: str,
+    command: tuple[str, ...],
 ) -> None:
     """Start a cloud with seed data, run COMMAND against it, stop it; exits as COMMAND does."""
     child: list[subprocess.Popen[bytes]] = []
@@ -80,6 +98,7 @@ def run(
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, forward)
+    os.environ["LOCAL_CLOUD_BATCH_AMI_READING"] = batch_ami_reading
     cloud = _open(port=0, state=state, faults_file=faults_file, recorded=recorded)
     status = 1
     try:
@@ -120,6 +139,17 @@ def calls(state: Path | None, as_json: bool) -> None:
     click.echo(f"{found['total']} calls, {found['mutating']} of them mutating")
     for action, count in found["by_action"].items():
         click.echo(f"{count:6}  {action}")
+
+
+@main.command()
+@STATE
+@JSON
+def jobs(state: Path | None, as_json: bool) -> None:
+    """Show when each stage of each Batch job was reached."""
+    from local_cloud.timelines import in_words
+
+    found = _asked(lambda: remote.get_jobs(state))
+    click.echo(json.dumps(found, indent=2) if as_json else in_words(found["jobs"]))
 
 
 def _open(*, port: int, state: Path | None, faults_file: Path | None, recorded: bool) -> Any:

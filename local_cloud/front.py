@@ -27,6 +27,7 @@ from local_cloud.model_server import HOST as MODELS_HOST
 from local_cloud.moto_backend import endpoint_of
 from local_cloud.objects.addresses import is_for_objects, path_style
 from local_cloud.refusals import why_refused
+from local_cloud.timelines import job_timelines
 
 if TYPE_CHECKING:
     from local_cloud.cloud import Cloud
@@ -68,6 +69,8 @@ class Front:
             said = take_inventory(self._cloud)
         elif name == "calls":
             said = summarise(self._cloud.calls.read())
+        elif name == "jobs":
+            said = {"jobs": job_timelines(self._cloud)}
         elif name == "faults" and request.method == "PUT":
             faults = [Fault.model_validate(entry) for entry in json.loads(request.get_data())]
             self._cloud.faults = Faults(faults)

@@ -40,6 +40,18 @@ def get_calls(state: Path | None) -> dict[str, Any]:
     return summarise(read_calls(StateFolder(folder).calls_path))
 
 
+def get_jobs(state: Path | None) -> dict[str, Any]:
+    """The timelines of the running cloud's Batch jobs, or of those that the folder holds."""
+    endpoint, folder = _find(state)
+    if endpoint is not None:
+        return _get(endpoint, "jobs")
+    assert folder is not None
+    from local_cloud.cloud import read_saved
+    from local_cloud.timelines import job_timelines
+
+    return {"jobs": job_timelines(read_saved(folder))}
+
+
 def _find(state: Path | None) -> tuple[str | None, Path | None]:
     """An endpoint to ask, else a folder to read: --state first, then AWS_ENDPOINT_URL."""
     named = os.environ.get("AWS_ENDPOINT_URL")

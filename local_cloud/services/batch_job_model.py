@@ -149,6 +149,13 @@ def reads_strictly() -> bool:
     return reading == "strict"
 
 
+def check_settings() -> None:
+    """Raises ValueError that names a setting in the environment that cannot be used."""
+    idle_s()
+    minute_s()
+    reads_strictly()
+
+
 def wanted_types(resources: Params) -> list[str]:
     """The machine types an environment may use; a family stands for all its sizes.
 

@@ -18,6 +18,7 @@ from local_cloud.services.batch_job_model import (
     Job,
     Needs,
     cancel_event,
+    check_settings,
     hosts,
     idle_s,
     jobs,
@@ -45,7 +46,11 @@ TOO_SMALL = (
 
 @at_start
 def start(cloud: Cloud) -> None:
-    """Take up what an earlier cloud left, then schedule until the cloud stops."""
+    """Take up what an earlier cloud left, then schedule until the cloud stops.
+
+    Raises ValueError for a setting in the environment that cannot be used.
+    """
+    check_settings()
     for job in jobs(cloud).values():
         if job.status in PLACED:
             take_back_lost(cloud, job)
@@ -81,7 +86,12 @@ def _schedule(cloud: Cloud) -> None:
     pauses: dict[str, float] = {}
     while not cloud.stopping.is_set():
         wake.clear()
-        busy = one_round(cloud, pauses)
+        try:
+            busy = one_round(cloud, pauses)
+        except Exception as error:  # a job that cannot be placed must not keep all others waiting
+            cloud.say(f"Batch's scheduler: {type(error).__name__}: {error}")
+            cloud.stopping.wait(1.0)
+            busy = True
         wake.wait(LOOK_S if busy else 5.0)
 
 

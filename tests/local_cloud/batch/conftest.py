@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -79,6 +80,13 @@ def wait_for(look: Callable[[], Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
+    with make_world() as one:
+        yield one
+
+
+@contextlib.contextmanager
+def make_world() -> Iterator[World]:
+    """A cloud of its own, with what an environment needs."""
     with Cloud(real=False, say=lambda _: None) as cloud:
         session = boto3.Session("local", "local", region_name=cloud.region)
         clients: dict[str, Any] = {
