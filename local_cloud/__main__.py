@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from local_cloud import remote
+from local_cloud.batch_settings import AmiReading, SettingsError, settings_from_environment
 from local_cloud.environment import client_environment
 from local_cloud.faults import Faults, FaultsFileError, read_faults
 from local_cloud.state import StateError
@@ -53,14 +54,16 @@ def serve(
     state: Path | None,
     faults_file: Path | None,
     recorded: bool,
-    batch_ami_reading: str,
+    batch_ami_reading: AmiReading,
 ) -> None:
     """Answer until Ctrl-C; one line of JSON with the endpoint says when it is ready."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    os.environ["LOCAL_CLOUD_BATCH_AMI_READING"] = batch_ami_reading
-    cloud = _open(port=port, state=state, faults_file=faults_file, recorded=recorded)
+    cloud = _open(
+        port=port, state=state, faults_file=faults_file, recorded=recorded,
+        ami_reading=batch_ami_reading,
+    )  # fmt: skip
     try:
         ready = {
             "endpoint": cloud.endpoint, "region": cloud.region, "account": cloud.account,
@@ -83,7 +86,7 @@ def run(
     state: Path | None,
     faults_file: Path | None,
     recorded: bool,
-    batch_ami_reading: str,
+    batch_ami_reading: AmiReading,
     command: tuple[str, ...],
 ) -> None:
     """Start a cloud with seed data, run COMMAND against it, stop it; exits as COMMAND does."""
@@ -98,8 +101,10 @@ def run(
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, forward)
-    os.environ["LOCAL_CLOUD_BATCH_AMI_READING"] = batch_ami_reading
-    cloud = _open(port=0, state=state, faults_file=faults_file, recorded=recorded)
+    cloud = _open(
+        port=0, state=state, faults_file=faults_file, recorded=recorded,
+        ami_reading=batch_ami_reading,
+    )  # fmt: skip
     status = 1
     try:
         _seed(cloud)
@@ -152,13 +157,18 @@ def jobs(state: Path | None, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=2) if as_json else in_words(found["jobs"]))
 
 
-def _open(*, port: int, state: Path | None, faults_file: Path | None, recorded: bool) -> Any:
+def _open(
+    *, port: int, state: Path | None, faults_file: Path | None, recorded: bool,
+    ami_reading: AmiReading,
+) -> Any:  # fmt: skip
     from local_cloud.cloud import Cloud
 
     try:
         faults = read_faults(faults_file) if faults_file else Faults()
-        return Cloud(state=state, faults=faults, port=port, real=not recorded).start()
-    except (FaultsFileError, StateError) as error:
+        batch = settings_from_environment()
+        batch.ami_reading = ami_reading
+        return Cloud(state=state, faults=faults, port=port, real=not recorded, batch=batch).start()
+    except (FaultsFileError, SettingsError, StateError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from local_cloud import lifecycle, services
+from local_cloud.batch_settings import BatchSettings, settings_from_environment
 from local_cloud.calls import CallLog
 from local_cloud.faults import Faults
 from local_cloud.folders import (
@@ -49,10 +50,12 @@ class Cloud:
         faults: Faults | None = None,
         port: int = 0,
         real: bool = True,
+        batch: BatchSettings | None = None,
         say: Callable[[str], None] = say_to_stderr,
     ) -> None:
         self.region, self.account = REGION, ACCOUNT
         self.faults = faults or Faults()
+        self.batch = batch or settings_from_environment()
         self.say = say
         self.store = Store()
         self.moto = Moto()

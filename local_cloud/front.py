@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from local_cloud import wire
 from local_cloud.answers import StartResponse, cut, error_code, plain_error, send
+from local_cloud.batch_settings import BatchSettings
 from local_cloud.call import HANDLERS, Call, Params
 from local_cloud.calls import LoggedCall, is_mutating, summarise
 from local_cloud.errors import AwsError, not_modelled
@@ -71,6 +72,10 @@ class Front:
             said = summarise(self._cloud.calls.read())
         elif name == "jobs":
             said = {"jobs": job_timelines(self._cloud)}
+        elif name == "batch" and request.method == "PUT":
+            asked = self._cloud.batch.model_dump() | json.loads(request.get_data())
+            self._cloud.batch = BatchSettings.model_validate(asked)
+            said = self._cloud.batch.model_dump()
         elif name == "faults" and request.method == "PUT":
             faults = [Fault.model_validate(entry) for entry in json.loads(request.get_data())]
             self._cloud.faults = Faults(faults)

@@ -18,6 +18,11 @@ from typing import Any
 
 ORDER = json.loads(base64.b64decode(globals().get("ORDER_TEXT", "e30=")))
 METADATA = "http://169.254.169.254/latest/"
+#: The list of authorities that the machine trusts, the cloud's own among them.
+TRUSTED = Path("/run/local-cloud/ca-certificates.crt")
+TRUST_SETTINGS = (
+    "SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"
+)  # fmt: skip
 PULLED = Path("/var/lib/ecs/data/pulled-images.json")
 ECR = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/")
 
@@ -168,13 +173,30 @@ def get_image(image: str, settings: dict[str, str]) -> dict[str, str]:
     return {"how": how, "behaviour": behaviour}
 
 
+def trust(container: dict[str, Any]) -> dict[str, Any]:
+    """Let the container trust AWS's names as the machine does, by the settings that clients read.
+
+    On AWS nothing is needed: an image's own list of authorities has Amazon's.
+    """
+    if not TRUSTED.exists():
+        return container
+    named = {one.partition("=")[0] for one in container["Env"]}
+    more = [f"{name}={TRUSTED}" for name in TRUST_SETTINGS if name not in named]
+    host = container["HostConfig"]
+    binds = [*host["Binds"], f"{TRUSTED}:{TRUSTED}:ro"]
+    return container | {
+        "Env": container["Env"] + more,
+        "HostConfig": host | {"Binds": binds},
+    }
+
+
 def start() -> dict[str, Any]:
     """Image, container, start: what was done and when, in seconds since 1970."""
     settings = agent()
     if settings is None:
         raise FailedError("AgentError: the ECS agent does not run")
     done: dict[str, Any] = {"began": time.time()}
-    container = ORDER["container"]
+    container = trust(ORDER["container"])
     try:
         done["image"] = get_image(container["Image"], settings)
     except OSError as error:

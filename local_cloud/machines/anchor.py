@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 GATEWAY = "169.254.1.1"
 METADATA = "169.254.169.254"
 RESOLVER = "169.254.169.253"
+CREDENTIALS = "169.254.170.2"
 
 
 class Anchor:
@@ -26,7 +27,8 @@ class Anchor:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "--net", "--pid", "--fork",
-             "--kill-child", "bash", str(HERE / "anchor.sh"), GATEWAY, METADATA, RESOLVER],
+             "--kill-child", "bash", str(HERE / "anchor.sh"), GATEWAY, METADATA, RESOLVER,
+             CREDENTIALS],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, start_new_session=True, cwd="/",
         )  # fmt: skip

@@ -90,6 +90,8 @@ class Machines(Protocol):
     on_power_off: Callable[[str], None] | None
     #: Set by the EC2 service: what the metadata service answers; None for an unknown machine.
     metadata: Callable[[str], InstanceMetadata | None] | None
+    #: Set by the Batch service: the keys of a container's role by the ID in their path.
+    task_credentials: Callable[[str], Mapping[str, str] | None] | None
 
     def boot(self, spec: MachineSpec) -> None:
         """Start the machine; returns when its PID 1 runs. MachineError leaves nothing behind."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import SOCK_DGRAM, SOCK_STREAM
@@ -15,7 +15,7 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Protocol
 
 from local_cloud.machines import agent, clouds, linux
-from local_cloud.machines.anchor import GATEWAY, METADATA, RESOLVER, Anchor
+from local_cloud.machines.anchor import CREDENTIALS, GATEWAY, METADATA, RESOLVER, Anchor
 from local_cloud.machines.base_disk import get_base_image
 from local_cloud.machines.contract import (
     Disks,
@@ -33,6 +33,7 @@ from local_cloud.machines.names import Names, NamesServer
 from local_cloud.machines.network import Network
 from local_cloud.machines.sandbox import Ending, Sandbox, Wiring
 from local_cloud.machines.servers import HttpServer
+from local_cloud.machines.task_credentials import TaskCredentials
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -123,6 +124,7 @@ class RealMachines:
         self._say = say
         self.on_power_off: Callable[[str], None] | None = None
         self.metadata: Callable[[str], InstanceMetadata | None] | None = None
+        self.task_credentials: Callable[[str], Mapping[str, str] | None] | None = None
         self.names = Names()
         self._anchor = anchor
         self._record = record
@@ -140,6 +142,7 @@ class RealMachines:
         )
         self._servers = [
             HttpServer(MetadataService(self._metadata_at), listen(METADATA, 80, SOCK_STREAM)),
+            HttpServer(TaskCredentials(self._keys_of), listen(CREDENTIALS, 80, SOCK_STREAM)),
             HttpServer(app, listen(GATEWAY, 80, SOCK_STREAM)),
             HttpServer(app, listen(GATEWAY, 443, SOCK_STREAM), tls=authority.server_context()),
         ]
@@ -249,6 +252,9 @@ class RealMachines:
             ]
         name = next((spec.instance_id for spec in specs if spec.private_ip == address), None)
         return self.metadata(name) if name and self.metadata else None
+
+    def _keys_of(self, identity: str) -> Mapping[str, str] | None:
+        return self.task_credentials(identity) if self.task_credentials else None
 
     def _find_mounted(self, volume_id: str) -> tuple[Path, int] | None:
         with self._lock:

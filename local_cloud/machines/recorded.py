@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,6 +25,7 @@ class RecordedMachines:
     def __init__(self) -> None:
         self.on_power_off: Callable[[str], None] | None = None
         self.metadata: Callable[[str], InstanceMetadata | None] | None = None
+        self.task_credentials: Callable[[str], Mapping[str, str] | None] | None = None
         self.specs: dict[str, MachineSpec] = {}
         self.scripts: list[tuple[str, Script]] = []
         #: What a script gives, for tests that want more than success.

@@ -10,6 +10,7 @@ from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError
 from local_cloud.jobs.orders import LONGEST_S, command_of, docker_container, reply, script
 from local_cloud.machines.contract import Outcome
+from local_cloud.services import batch_roles
 from local_cloud.services.batch_hosts import is_gone
 from local_cloud.services.batch_job_model import (
     Host,
@@ -65,6 +66,8 @@ def _run(cloud: Cloud, job: Job, host: Host, task: str) -> None:
         ended = _carry_out(cloud, job, host, task)
     except AwsError as error:
         ended = {"failed": f"{error.code}: {error.message}"}
+    finally:
+        batch_roles.revoke(cloud, task)
     if cloud.stopping.is_set():
         return  # the job is taken up again when the cloud starts again
     if is_gone(cloud, host) or (host.state == "GONE" and job.why_stopped is None):
@@ -87,6 +90,8 @@ def _carry_out(cloud: Cloud, job: Job, host: Host, task: str) -> Params:
         "image_ready": moment, "started": moment,
         "image": {"how": "nothing ran: recorded machines"},
     }  # fmt: skip
+    if outcome.status == "Cancelled":  # it may have got as far as the container's start
+        return reply(_stop(cloud, host, name, task), nominal={"exit": 137, "stopped": time.time()})
     said = reply(outcome, nominal=nominal)
     for key in ("image_ready", "image"):
         if key in said:
@@ -128,6 +133,8 @@ def _container(cloud: Cloud, job: Job, host: Host, task: str) -> Params:
                 "AWS_BATCH_JOB_ATTEMPT": str(len(job.view["attempts"]) + 1),
                 "AWS_BATCH_JQ_NAME": queue,
                 "AWS_BATCH_CE_NAME": host.environment.rsplit("/", 1)[-1],
+                "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
+                **batch_roles.grant(cloud, job, task),
             },
             "vcpus": job.needs.vcpus,
             "memory": job.needs.memory,

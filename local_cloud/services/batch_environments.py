@@ -64,7 +64,7 @@ def create(call: Call) -> Params:
             raise client_error("Object already exists")
         environment = _new(call, name, role)
         environments(call.cloud)[key_of(call, name)] = environment
-    _make_ready(call, environment, look=True)
+    _settle(call, environment)
     return {"computeEnvironmentName": name, "computeEnvironmentArn": environment.arn}
 
 
@@ -89,7 +89,8 @@ def _new(call: Call, name: str, role: str) -> Environment:
         least = resources.get("minvCpus", 0)
         filled = {"allocationStrategy": "BEST_FIT", "minvCpus": least, "desiredvCpus": least}
         view["computeResources"] = filled | resources
-    return Environment(call.account, call.region, name, arn, view, dict(params.get("tags") or {}))
+    tags = dict(params.get("tags") or {})
+    return Environment(call.account, call.region, name, arn, view, tags, unsettled={"look": True})
 
 
 def _service_linked_role(call: Call) -> str:
@@ -97,28 +98,31 @@ def _service_linked_role(call: Call) -> str:
     return str(ensure_service_role(call.cloud, SERVICE, account=call.account)["Arn"])
 
 
-def _make_ready(call: Call, environment: Environment, *, look: bool, replace: bool = False) -> None:
+def _settle(call: Call, environment: Environment) -> None:
     """In the background: VALID, or INVALID with the reason when its surroundings do not fit.
 
     With `replace` its machines are of an older generation from now on, and the environment stays
     UPDATING until they are gone.
     """
-    asked = (call.params.get("computeResources") or {}).get("updateToLatestImageVersion", False)
+    asked = environment.unsettled or {}
 
     def job() -> None:
         reason, status, launches = HEALTHY, "VALID", environment.launches
         resources = environment.view.get("computeResources") or {}
         try:
-            if look:
+            if asked.get("look"):
                 found = check_fit(call, environment.view)
-                launches = launches_after(launches, found, resources, latest=asked)
+                launches = launches_after(
+                    launches, found, resources,
+                    latest=asked.get("latest", False), reading=call.cloud.batch.ami_reading,
+                )  # fmt: skip
             if resources:
                 ensure_cluster(call, environment)
         except UnfitError as unfit:
             status, reason = "INVALID", str(unfit)
         with call.cloud.store.lock:
-            environment.launches = launches
-            if replace and status == "VALID":
+            environment.launches, environment.unsettled = launches, None
+            if asked.get("replace") and status == "VALID":
                 environment.generation += 1
                 environment.updating_since = time.time()
             else:
@@ -155,8 +159,14 @@ def update(call: Call) -> Params:
             raise client_error("Cannot update, resource is being modified.")
         was_valid, view = environment.status == "VALID", dict(environment.view)
         infrastructure = _apply_update(call, view)
+        resources = params.get("computeResources") or {}
         environment.view = view | {"status": "UPDATING", "statusReason": ""}
-    _make_ready(call, environment, look=infrastructure or not was_valid, replace=infrastructure)
+        environment.unsettled = {
+            "look": infrastructure or not was_valid,
+            "replace": infrastructure,
+            "latest": resources.get("updateToLatestImageVersion", False),
+        }
+    _settle(call, environment)
     return {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,
@@ -257,10 +267,8 @@ def _remove(cloud: Cloud, environment: Environment) -> None:
 def go_on(cloud: Cloud) -> None:
     """What was under way when the last process ended is taken up again."""
     for environment in list(environments(cloud).values()):
-        if environment.updating_since is not None:
-            continue  # the scheduler sees to its old machines
-        if environment.status in ("CREATING", "UPDATING"):
-            _make_ready(_own_call(cloud, environment), environment, look=True)
+        if environment.unsettled is not None:
+            _settle(_own_call(cloud, environment), environment)
         elif environment.status == "DELETING":
             _remove(cloud, environment)
 

@@ -18,10 +18,10 @@ from local_cloud.jobs.orders import reply, script
 from local_cloud.services import ec2_lifecycle
 from local_cloud.services.batch_job_model import Host, hosts, wake
 from local_cloud.services.batch_model import Environment, new_uuid
+from local_cloud.services.batch_rules import UNUSABLE_TEMPLATE, UnfitError, missing_image
 from local_cloud.services.ec2_base_images import public_parameters
-from local_cloud.services.ec2_launch import check_launch
 from local_cloud.services.ec2_model import Instance, instances, now
-from local_cloud.services.ec2_run import launch_machines
+from local_cloud.services.ec2_run import launch_as
 from local_cloud.services.ecs import find_agent, forget_agent
 
 #: Batch's own AMI for each image type, where nothing names another (user guide, "AMI selection").
@@ -31,26 +31,31 @@ DEFAULT_IMAGES = {
 }
 #: Errors that say the launch can never work, so that the environment is INVALID.
 HOPELESS = (
-    "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed",
     "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound",
     "InvalidLaunchTemplateName.NotFoundException", "InvalidSubnetID.NotFound",
     "InvalidGroup.NotFound", "InvalidParameterValue", "InvalidParameterCombination",
     "InvalidBlockDeviceMapping",
 )  # fmt: skip
+#: What Batch appends to the agent's settings (seen in its launch templates, aws-cdk issue 9900).
+AGENT_SETTINGS = (
+    "ECS_DISABLE_IMAGE_CLEANUP=false",
+    "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=2m",
+    "ECS_IMAGE_CLEANUP_INTERVAL=10m",
+    "ECS_IMAGE_MINIMUM_CLEANUP_AGE=10m",
+    "ECS_NUM_IMAGES_DELETE_PER_CYCLE=5",
+    "ECS_RESERVED_MEMORY=32",
+    """ECS_AVAILABLE_LOGGING_DRIVERS='["json-file","awslogs"]'""",
+)
 CLOSED = ("shutting-down", "terminated", "stopping", "stopped")
-
-
-class HopelessError(Exception):
-    """A launch that can never work; the message is the environment's status reason."""
 
 
 class NoCapacityError(Exception):
     """EC2 has no machine now; the message says of what."""
 
 
-def own_call(cloud: Cloud, account: str, region: str, params: Params | None = None) -> Call:
+def own_call(cloud: Cloud, account: str, region: str) -> Call:
     """A call that Batch makes by itself, for no request of a client."""
-    return Call(cloud, "ec2", "RunInstances", params or {}, region, account, "", new_uuid())
+    return Call(cloud, "ec2", "RunInstances", {}, region, account, "", new_uuid())
 
 
 def instance_of(cloud: Cloud, host: Host) -> Instance | None:
@@ -64,7 +69,7 @@ def is_gone(cloud: Cloud, host: Host) -> bool:
 
 
 def launch(cloud: Cloud, environment: Environment, host: Host) -> None:
-    """Make the machine. Raises HopelessError or NoCapacityError, or AwsError to try again after."""
+    """Make the machine. Raises UnfitError or NoCapacityError, or AwsError to try again after."""
     subnets = environment.view["computeResources"]["subnets"]
     refusals: list[AwsError] = []
     turn = sum(ord(letter) for letter in host.key) % len(subnets)
@@ -72,11 +77,10 @@ def launch(cloud: Cloud, environment: Environment, host: Host) -> None:
         try:
             made = _launch_in(cloud, environment, host, subnet)
         except AwsError as error:
+            if error.code.startswith("InvalidAMIID."):
+                raise missing_image(_image(cloud, environment, host)) from error
             if error.code in HOPELESS:
-                raise HopelessError(
-                    f"CLIENT_ERROR - {error.message} (Service: AmazonEC2; Status Code: 400;"
-                    f" Error Code: {error.code}; Request ID: {new_uuid()}; Proxy: null)"
-                ) from error
+                raise UnfitError(f"{UNUSABLE_TEMPLATE} {error.message}") from error
             refusals.append(error)
             continue
         host.instance_id, host.launched = made.id, time.time()
@@ -101,7 +105,7 @@ def _launch_in(cloud: Cloud, environment: Environment, host: Host, subnet: str) 
         "SubnetId": subnet,
         "InstanceInitiatedShutdownBehavior": "terminate",
     }
-    call = own_call(cloud, environment.account, environment.region, params)
+    call = own_call(cloud, environment.account, environment.region)
     data: Params = {}
     if launches.get("launchTemplateId"):
         named = {
@@ -126,14 +130,8 @@ def _launch_in(cloud: Cloud, environment: Environment, host: Host, subnet: str) 
     fault = cloud.faults.take("ec2", "RunInstances", params)
     if fault is not None:
         before_effect(fault)
-    made = launch_machines(
-        call, check_launch(call), count=1,
-        extra_tags={
-            "aws:batch:compute-environment": environment.arn,
-            "AWSBatchServiceTag": "batch",
-        },
-    )  # fmt: skip
-    return made[0]
+    own_tags = {"aws:batch:compute-environment": environment.arn, "AWSBatchServiceTag": "batch"}
+    return launch_as(call, params, own_tags)[0]
 
 
 def _merged_tags(of_template: list[Params], tags: list[Params]) -> list[Params]:
@@ -187,13 +185,9 @@ def user_data(own: str | None, cluster: str) -> str:
         for part in message_from_bytes(base64.b64decode(own)).walk():
             if not part.is_multipart():
                 whole.attach(part)
-    lines = (
-        "#!/bin/bash",
-        f"echo ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config",
-        "echo ECS_DISABLE_IMAGE_CLEANUP=false >> /etc/ecs/ecs.config",
-        "",
-    )
-    whole.attach(MIMEText("\n".join(lines), "x-shellscript", "us-ascii"))
+    settings = (f"ECS_CLUSTER={cluster}", *AGENT_SETTINGS)
+    lines = [f"echo {one}>>/etc/ecs/ecs.config" for one in settings]
+    whole.attach(MIMEText("\n".join(["#!/bin/bash", *lines, ""]), "x-shellscript", "us-ascii"))
     return base64.b64encode(whole.as_bytes()).decode()
 
 

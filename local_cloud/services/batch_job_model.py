@@ -1,8 +1,7 @@
-"""Batch's jobs and the machines they run on, as this cloud keeps them, and what can be set."""
+"""Batch's jobs and the machines they run on, as this cloud keeps them, in tables of its store."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -121,39 +120,6 @@ _cancels: dict[str, threading.Event] = {}
 def cancel_event(job_id: str) -> threading.Event:
     """Set to end the job's current attempt; it is cleared when the next one starts."""
     return _cancels.setdefault(job_id, threading.Event())
-
-
-def _seconds(name: str, default: float) -> float:
-    text = os.environ.get(name, "")
-    try:
-        return float(text) if text else default
-    except ValueError:
-        raise ValueError(f"{name}={text!r} is not a number of seconds, such as 60") from None
-
-
-def idle_s() -> float:
-    """How long a machine stays without a job: LOCAL_CLOUD_BATCH_IDLE_S, else 60 s."""
-    return _seconds("LOCAL_CLOUD_BATCH_IDLE_S", 60.0)
-
-
-def minute_s() -> float:
-    """How long a minute of an update policy lasts: LOCAL_CLOUD_BATCH_MINUTE_S, else 60 s."""
-    return _seconds("LOCAL_CLOUD_BATCH_MINUTE_S", 60.0)
-
-
-def reads_strictly() -> bool:
-    """Whether a template's AMI stays until `updateToLatestImageVersion` (the older reading)."""
-    reading = os.environ.get("LOCAL_CLOUD_BATCH_AMI_READING", "guide")
-    if reading not in ("guide", "strict"):
-        raise ValueError(f"LOCAL_CLOUD_BATCH_AMI_READING={reading!r}: guide or strict")
-    return reading == "strict"
-
-
-def check_settings() -> None:
-    """Raises ValueError that names a setting in the environment that cannot be used."""
-    idle_s()
-    minute_s()
-    reads_strictly()
 
 
 def wanted_types(resources: Params) -> list[str]:

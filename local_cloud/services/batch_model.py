@@ -43,6 +43,9 @@ class Environment(Record):
     launches: Params = field(default_factory=dict)
     #: Goes up with each infrastructure update: machines of an older one are let go.
     generation: int = 1
+    #: What a create or update still has to look at (`look`, `replace`, `latest`); None when it has.
+    #: Until then no machine is launched.
+    unsettled: Params | None = None
     #: When the current infrastructure update began, seconds since 1970; None when there is none.
     updating_since: float | None = None
 

@@ -45,6 +45,8 @@ INFRASTRUCTURE = (
     "type",
     "updateToLatestImageVersion",
 )
+#: How Auto Scaling, which launches Batch's machines, begins what it says of a launch template.
+UNUSABLE_TEMPLATE = "CLIENT_ERROR - You must use a valid fully-formed launch template."
 _SERVICE_LINKED = re.compile(r"arn:[^:]+:iam::\d{12}:role/aws-service-role/batch\.amazonaws\.com/")
 
 
@@ -215,11 +217,13 @@ def _check_user_data(encoded: str | None) -> None:
         raise UnfitError("CLIENT_ERROR - Launch Template UserData is not MIME multipart format")
 
 
+def missing_image(image_id: str) -> UnfitError:
+    """Why an environment whose AMI is gone is INVALID."""
+    return UnfitError(f"{UNUSABLE_TEMPLATE} The image id '[{image_id}]' does not exist")
+
+
 def _check_image(call: Call, image_id: str) -> None:
-    gone = UnfitError(
-        "CLIENT_ERROR - You must use a valid fully-formed launch template."
-        f" The image id '[{image_id}]' does not exist"
-    )
+    gone = missing_image(image_id)
     try:
         images = ask(call, "ec2", "DescribeImages", {"ImageIds": [image_id]})["Images"]
     except AwsError as error:

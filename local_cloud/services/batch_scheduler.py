@@ -10,7 +10,7 @@ from local_cloud.errors import AwsError
 from local_cloud.lifecycle import at_start, at_stop
 from local_cloud.services import batch_hosts
 from local_cloud.services.batch_attempts import begin, finish_job, take_back_lost
-from local_cloud.services.batch_hosts import HopelessError, NoCapacityError
+from local_cloud.services.batch_hosts import NoCapacityError
 from local_cloud.services.batch_job_model import (
     ENDED,
     PLACED,
@@ -18,15 +18,14 @@ from local_cloud.services.batch_job_model import (
     Job,
     Needs,
     cancel_event,
-    check_settings,
     hosts,
-    idle_s,
     jobs,
     offers_of,
     wake,
     wanted_types,
 )
 from local_cloud.services.batch_model import Environment, Queue, environments, queues
+from local_cloud.services.batch_rules import UnfitError
 from local_cloud.services.batch_updates import advance_updates
 from local_cloud.services.ec2_launch import get_type
 
@@ -34,23 +33,22 @@ from local_cloud.services.ec2_launch import get_type
 LOOK_S = 0.1
 #: How long a failed launch keeps its environment from launching again, in seconds.
 PAUSE_S = 2.0
+#: Why a job waits (user guide, "Jobs stuck in a RUNNABLE status").
 NO_FIT = (
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is"
     " higher than that can be met by the CE(s) attached to the job queue."
 )
 TOO_SMALL = (
-    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - The job's vCPUs are more than the maxvCpus"
-    " of every compute environment of the job queue."
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue cannot"
+    " meet the CPU requirement of the job."
 )
+
+INVALID = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
 
 
 @at_start
 def start(cloud: Cloud) -> None:
-    """Take up what an earlier cloud left, then schedule until the cloud stops.
-
-    Raises ValueError for a setting in the environment that cannot be used.
-    """
-    check_settings()
+    """Take up what an earlier cloud left, then schedule until the cloud stops."""
     for job in jobs(cloud).values():
         if job.status in PLACED:
             take_back_lost(cloud, job)
@@ -156,7 +154,10 @@ def _place_job(
     cloud: Cloud, queue: Queue, job: Job, spoken: dict[str, list[Needs]],
     launches: list[tuple[Environment, Host]], pauses: dict[str, float],
 ) -> None:  # fmt: skip
-    usable = _environments_of(cloud, queue)
+    attached = _environments_of(cloud, queue)
+    if all(one.status == "INVALID" for one in attached):
+        job.view["statusReason"] = INVALID
+    usable = [one for one in attached if _takes_jobs(one)]
     for environment in usable:
         for host in _hosts_of(cloud, environment):
             if _has_room(host, job.needs, spoken.get(host.key, [])):
@@ -182,19 +183,21 @@ def _place_job(
 
 
 def _environments_of(cloud: Cloud, queue: Queue) -> list[Environment]:
-    """Those a queue's jobs may start in now, in its order."""
+    """Those of a queue, in its order."""
     known = {one.arn: one for one in environments(cloud).values()}
     wanted = sorted(queue.view["computeEnvironmentOrder"], key=lambda one: int(one["order"]))
-    found = [
+    return [
         known[one["computeEnvironment"]] for one in wanted if one["computeEnvironment"] in known
     ]
-    return [
-        one
-        for one in found
-        if one.view["state"] == "ENABLED"
-        and one.status in ("VALID", "UPDATING")
-        and one.view["type"] == "MANAGED"
-    ]
+
+
+def _takes_jobs(environment: Environment) -> bool:
+    return (
+        environment.view["type"] == "MANAGED"
+        and environment.view["state"] == "ENABLED"
+        and environment.status in ("VALID", "UPDATING")
+        and environment.unsettled is None
+    )
 
 
 def _hosts_of(cloud: Cloud, environment: Environment) -> list[Host]:
@@ -277,10 +280,11 @@ def _keep_least(
 def _launch(cloud: Cloud, environment: Environment, host: Host, pauses: dict[str, float]) -> None:
     try:
         batch_hosts.launch(cloud, environment, host)
-    except HopelessError as error:
+    except UnfitError as error:
         with cloud.store.lock:
-            environment.view.update(status="INVALID", statusReason=str(error))
             hosts(cloud).pop(host.key, None)
+            if host.generation == environment.generation and environment.unsettled is None:
+                environment.view.update(status="INVALID", statusReason=str(error))
     except (NoCapacityError, AwsError) as error:
         pauses[environment.arn] = time.monotonic() + PAUSE_S
         with cloud.store.lock:
@@ -322,7 +326,7 @@ def _let_idle_go(cloud: Cloud, spoken: set[str]) -> None:
         ):
             if host.instance_id:
                 batch_hosts.end_host(cloud, host)
-        elif host.state == "READY" and time.time() - host.idle_since > idle_s():
+        elif host.state == "READY" and time.time() - host.idle_since > cloud.batch.idle_s:
             least = (environment.view.get("computeResources") or {}).get("minvCpus", 0)
             if _vcpus(cloud, environment) - host.offers.vcpus >= least:
                 batch_hosts.end_host(cloud, host)

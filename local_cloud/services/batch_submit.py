@@ -29,7 +29,7 @@ _NOT_MODELLED = (
 )  # fmt: skip
 #: Settings of a container that would change what runs, and that no job here could be given.
 _NOT_IN_CONTAINER = (
-    "jobRoleArn", "executionRoleArn", "secrets", "networkConfiguration", "enableExecuteCommand",
+    "executionRoleArn", "secrets", "networkConfiguration", "enableExecuteCommand",
     "ephemeralStorage", "runtimePlatform", "repositoryCredentials", "instanceType",
     "fargatePlatformConfiguration",
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from local_cloud.batch_settings import AmiReading
 from local_cloud.call import Call, Params
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError
@@ -13,25 +14,24 @@ from local_cloud.services.batch_job_model import (
     Host,
     hosts,
     jobs,
-    minute_s,
-    reads_strictly,
 )
 from local_cloud.services.batch_model import Environment, environments
 
 HEALTHY = "ComputeEnvironment Healthy"
 
 
-def launches_after(before: Params, after: Params, resources: Params, *, latest: bool) -> Params:
+def launches_after(
+    before: Params, after: Params, resources: Params, *, latest: bool, reading: AmiReading
+) -> Params:
     """What machines are launched with after an infrastructure update.
 
-    Under the strict reading (LOCAL_CLOUD_BATCH_AMI_READING=strict) an AMI that comes from the
-    launch template stays the one of the first launch until `updateToLatestImageVersion` is asked
-    for (botocore's text of `LaunchTemplateSpecification.version`).
+    Read strictly, an AMI that comes from the launch template stays the one of the first launch
+    until `latest` (`updateToLatestImageVersion`) is asked for.
     """
     named_by_environment = resources.get("imageId") or any(
         one.get("imageIdOverride") for one in resources.get("ec2Configuration") or []
     )
-    if reads_strictly() and before.get("imageIds") and not named_by_environment and not latest:
+    if reading == "strict" and before.get("imageIds") and not named_by_environment and not latest:
         return after | {"imageIds": before["imageIds"]}
     return after
 
@@ -56,11 +56,11 @@ def advance_updates(cloud: Cloud) -> None:
     says so.
     """
     for environment in list(environments(cloud).values()):
-        if environment.status != "UPDATING" or environment.updating_since is None:
+        if environment.updating_since is None:
             continue
         policy = environment.view.get("updatePolicy") or {}
         minutes = policy.get("jobExecutionTimeoutMinutes", 30)
-        over = time.time() - environment.updating_since > minutes * minute_s()
+        over = time.time() - environment.updating_since > minutes * cloud.batch.minute_s
         old = [
             one for one in hosts_of(cloud, environment) if one.generation != environment.generation
         ]
@@ -68,10 +68,12 @@ def advance_updates(cloud: Cloud) -> None:
             if over or policy.get("terminateJobsOnUpdate"):
                 batch_hosts.end_host(cloud, host)
         with cloud.store.lock:
-            if not old and environment.status == "UPDATING":
-                environment.updating_since = None
+            if old or environment.unsettled is not None:
+                continue
+            environment.updating_since = None
+            if environment.status == "UPDATING":
                 environment.view.update(status="VALID", statusReason=HEALTHY)
-                cloud.changed()
+            cloud.changed()
 
 
 def end_machines(cloud: Cloud, environment: Environment) -> bool:

@@ -37,7 +37,8 @@ def create_fleet(call: Call) -> Params:
             }
             lifecycle = "spot" if spot else "on-demand"
             try:
-                made = launch_as(call, _as_launch(config, override, count, spot=spot), fleet_id)
+                launch = _as_launch(config, override, count, spot=spot)
+                made = launch_as(call, launch, {"aws:ec2:fleet-id": fleet_id})
             except AwsError as error:
                 errors.append(
                     {"LaunchTemplateAndOverrides": shown, "Lifecycle": lifecycle,

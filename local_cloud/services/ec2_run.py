@@ -235,14 +235,15 @@ def _reservation(made: list[Instance]) -> Params:
     }
 
 
-def launch_as(call: Call, params: Params, fleet_id: str) -> list[Instance]:
-    """Launch for a fleet with RunInstances' parameters; `boot_all` starts the machines."""
+def launch_as(call: Call, params: Params, tags: dict[str, str]) -> list[Instance]:
+    """Launch for a fleet or for Batch with RunInstances' parameters and AWS's own tags.
+
+    `boot_all` starts the machines.
+    """
     as_launch = replace(call, action="RunInstances", params=params)
     with _launching:
         launch = check_launch(as_launch)
-        return launch_machines(
-            as_launch, launch, count=params["MaxCount"], extra_tags={"aws:ec2:fleet-id": fleet_id}
-        )
+        return launch_machines(as_launch, launch, count=params["MaxCount"], extra_tags=tags)
 
 
 @handles("ec2", "RequestSpotInstances", "RequestSpotFleet")

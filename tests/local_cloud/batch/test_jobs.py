@@ -67,8 +67,8 @@ def test_batch_adds_its_own_user_data_after_the_templates(work: Work) -> None:
     )
     text = base64.b64decode(shown["UserData"]["Value"]).decode()
     cluster = work.world.settled("ce")["ecsClusterArn"].rsplit("/", 1)[-1]
-    assert text.index("own-script") < text.index(f"ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config")
-    assert "ECS_DISABLE_IMAGE_CLEANUP=false >> " in text
+    assert text.index("own-script") < text.index(f"ECS_CLUSTER={cluster}>>/etc/ecs/ecs.config")
+    assert "ECS_DISABLE_IMAGE_CLEANUP=false>>" in text
 
 
 def test_the_container_gets_what_definition_overrides_and_batch_say(work: Work) -> None:
@@ -101,6 +101,7 @@ def test_the_container_gets_what_definition_overrides_and_batch_say(work: Work) 
     assert held == {
         "A": "1", "B": "2", "AWS_BATCH_JOB_ID": job_id, "AWS_BATCH_JOB_ATTEMPT": "1",
         "AWS_BATCH_JQ_NAME": "work", "AWS_BATCH_CE_NAME": "ce", "NVIDIA_VISIBLE_DEVICES": "GPU-0",
+        "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
     }  # fmt: skip
     host = made["HostConfig"]
     assert host["Binds"] == ["/opt/ml/models:/opt/ml/models:ro"]
