@@ -33,6 +33,7 @@ def main() -> None:
         "builder",
         repositories=[settings.repository_url],
         models=[model.source for model in models],
+        logs=settings.build.logs,
         tags=tags,
     )
     ami = BakedAmi(
@@ -118,6 +119,7 @@ def site(
         verify=build.verify,
         smoke_command=build.smoke_command,
         debug=build.debug,
+        logs=build.logs,
         on_failure=build.on_failure,
         base_update=settings.base_update,
     )

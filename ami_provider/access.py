@@ -54,10 +54,14 @@ class BuilderAccess(pulumi.ComponentResource):
         *,
         repositories: Sequence[str],
         models: Sequence[str] = (),
+        logs: str | None = None,
         tags: Mapping[str, str] | None = None,
         opts: ResourceOptions | None = None,
     ) -> None:
-        """`repositories`: ECR URLs without tag. `models`: sources; those not in S3 are ignored."""
+        """`repositories`: ECR URLs without tag. `models`: sources; those not in S3 are ignored.
+
+        `logs` is the `s3://bucket/prefix/` that the builder puts its logs below, if any.
+        """
         super().__init__("baked-ami:ami:BuilderAccess", name, None, opts)
         child = ResourceOptions(parent=self)
         role = iam.Role(
@@ -70,7 +74,7 @@ class BuilderAccess(pulumi.ComponentResource):
         permissions = iam.RolePolicy(
             name,
             role=role.name,
-            policy=json.dumps(builder_policy(repositories, models), sort_keys=True),
+            policy=json.dumps(builder_policy(repositories, models, logs), sort_keys=True),
             opts=child,
         )
         profile = iam.InstanceProfile(name, role=role.name, tags=tags, opts=child)
@@ -92,7 +96,9 @@ TRUST = {
 }
 
 
-def builder_policy(repositories: Sequence[str], models: Sequence[str]) -> dict[str, Any]:
+def builder_policy(
+    repositories: Sequence[str], models: Sequence[str], logs: str | None = None
+) -> dict[str, Any]:
     """The policy document for these repositories and S3 models; raises ValueError on another URL.
 
     A prefix (`s3://bucket/models/`) is readable with all that is below it, an object alone.
@@ -113,6 +119,11 @@ def builder_policy(repositories: Sequence[str], models: Sequence[str]) -> dict[s
                 ],
             }
         )
+    if logs:
+        partition = statements[1]["Resource"][0].split(":")[1]
+        place = logs.removeprefix("s3://").rstrip("/")
+        resource = f"arn:{partition}:s3:::{place}/*"
+        statements.append({"Action": ["s3:PutObject"], "Resource": resource})
     return {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", **statement} for statement in statements],

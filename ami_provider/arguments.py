@@ -146,6 +146,9 @@ class BuildSiteArgs:
     """Run by `sh -c` in the first image on the verifying machine; if it fails, so does the AMI."""
     debug: Input[bool] | None = None
     """Keep the builder, and show every command and its output."""
+    logs: Input[str] | None = None
+    """`s3://bucket/prefix/`: the builder puts every step's whole log there; its role must be let
+    (`BuilderAccess(logs=...)`). Without it they are fetched into a local file when a step fails."""
     on_failure: Input[Literal["cleanup", "keep"]] | None = None
     base_update: Input[Literal["with-content", "always", "never"]] | None = None
     """When a newer base AMI is taken: with the next change of content, at once, or never."""

@@ -71,14 +71,16 @@ def bake(
     aws: Aws,
     report: Callable[[str], None],
     user_tags: Mapping[str, str] | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> BakedImage:
     """Give the AMI of this recipe: an existing one of the same fingerprint, or a new one.
 
     Running it again after any interruption goes on where the last run stopped. After a failure
     nothing is left behind, except what `on_failure: keep` keeps and an AMI that is still being
-    made. Raises `BakeError`.
+    made. `announce` gets the lines that must stay readable. Raises `BakeError`.
     """
-    job = _create_job(recipe, site, lineage, aws, report, user_tags or {})
+    stages = Stages(report, 0, announce)
+    job = _create_job(recipe, site, lineage, aws, stages, user_tags or {})
     told: dict[str, Any] = {}
     for _ in range(MAX_ROUNDS):
         image = find_image(job)
@@ -166,10 +168,9 @@ def _create_job(
     site: BuildSite,
     lineage: Lineage,
     aws: Aws,
-    report: Callable[[str], None],
+    stages: Stages,
     user_tags: Mapping[str, str],
 ) -> Job:
-    stages = Stages(report, 0)
     job = Job(
         recipe=recipe,
         site=site,

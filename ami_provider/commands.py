@@ -29,6 +29,8 @@ OUTPUT = 20_000
 """Characters read at a time. SSM gives the first 24,000 of a command's output."""
 
 RESULT = re.compile(r"^baked-ami-result: (.*)$", re.MULTILINE)
+KEPT_LOG = re.compile(r"^baked-ami-log: (s3://.*)$", re.MULTILINE)
+LOST_LOG = re.compile(r"^baked-ami-log: not kept: (.*)$", re.MULTILINE)
 ENDED = ("Success", "Failed", "TimedOut", "Cancelled")
 
 
@@ -43,10 +45,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class StepReply:
-    """What came of a step. `result` is empty where the machine told nothing."""
+    """What came of a step. `result` is empty where the machine told nothing.
+
+    `log` is where in S3 its whole log is, `log_lost` why it is not there; both can be empty.
+    """
 
     reply: Reply
     result: dict[str, Any] = field(default_factory=dict)
+    log: str = ""
+    log_lost: str = ""
 
     @property
     def ok(self) -> bool:
@@ -189,25 +196,36 @@ def run_step(
     line = f"{trace}bash {STATE}/steps/run.sh {shlex.quote(step)} {key} {token} {int(timeout_s)}"
     reply = run_command(aws, machine_id, line, timeout_s=timeout_s + 60, why=f"step {step}")
     told = RESULT.findall(reply.output)
+    log, lost = ((*found.findall(reply.output), "")[0] for found in (KEPT_LOG, LOST_LOG))
     if not told:
-        return StepReply(reply)
+        return StepReply(reply, log=log, log_lost=lost)
     if told[-1] == "too long":
         told = [read_file(aws, machine_id, f"{STATE}/results/{step}.json")]
     try:
-        return StepReply(reply, dict(json.loads(told[-1] or "{}")))
+        return StepReply(reply, dict(json.loads(told[-1] or "{}")), log, lost)
     except ValueError:
-        return StepReply(reply)
+        return StepReply(reply, log=log, log_lost=lost)
 
 
-def read_file(aws: Aws, machine_id: str, path: str, *, last_bytes: int = 4_000_000) -> str:
-    """The text of a file on the machine (its last `last_bytes`); empty if it is not there."""
+def read_file(aws: Aws, machine_id: str, path: str) -> str:
+    """The text of a file on the machine (its last 4 MB); empty if it is not there."""
+    script = f"tail -c 4000000 {shlex.quote(path)} 2>/dev/null"
+    return read_output(aws, machine_id, script, why=f"read {path}")
+
+
+def read_output(aws: Aws, machine_id: str, script: str, *, why: str) -> str:
+    """All that a script prints, however much; it runs once. Empty where nothing can be read."""
+    copy = f"{STATE}/delivery/read-{secrets.token_hex(8)}"
+    make = (
+        f"[ -f {copy} ] || {{ umask 077; mkdir -p {STATE}/delivery; "
+        f"{{ {script}\n}} | gzip -cn | base64 -w 0 >{copy}.new; mv -f {copy}.new {copy}; }}"
+    )
     text = ""
     while True:
-        script = (
-            f"tail -c {last_bytes} {shlex.quote(path)} 2>/dev/null | gzip -cn | base64 -w 0 "
-            f"| tail -c +{len(text) + 1} | head -c {OUTPUT}"
-        )
-        reply = run_command(aws, machine_id, script, timeout_s=60, why=f"read {path}"[:100])
+        piece = f"tail -c +{len(text) + 1} {copy} | head -c {OUTPUT}"
+        whole = f'[ "$(stat -c %s {copy})" -ge {len(text) + OUTPUT} ] || rm -f {copy}'
+        script_now = "\n".join([make, piece, whole])
+        reply = run_command(aws, machine_id, script_now, timeout_s=120, why=why[:100])
         part = reply.output.strip()
         text += part
         if reply.status != "Success" or len(part) < OUTPUT:

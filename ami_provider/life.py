@@ -32,6 +32,7 @@ def create_ami(props: Props) -> Props:
         asked.lineage,
         aws=get_aws(asked.site.region),
         report=create_reporter(asked.lineage.urn),
+        announce=create_announcer(asked.lineage.urn),
         user_tags=asked.site.tags | get_content_tags(recipe),
     )
     if image.adopted:

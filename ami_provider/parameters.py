@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from ami_provider.contents import REPOSITORY
 from ami_provider.resolved import ResolvedImage, ResolvedModel, ResolvedRecipe
+from ami_provider.site import BuildSite
 
 
 def list_files(
@@ -16,7 +18,6 @@ def list_files(
     region: str,
     fingerprint: str,
     gpu: bool,
-    smoke_command: str | None = None,
 ) -> dict[str, bytes]:
     """Name -> content. Nothing in them is secret; none of them is ever on the machine's disk."""
     settings = {
@@ -24,17 +25,28 @@ def list_files(
         "EXPECT_GPU": "yes" if gpu else "no",
         "SYSTEM_UPDATE": "yes" if recipe.system_update.enabled else "no",
         "HELD_PACKAGES": " ".join(recipe.system_update.hold),
-        "SMOKE_COMMAND": smoke_command or "",
         "ECR_LOGINS": "\n".join(list_logins(recipe.images)),
     }
     texts = {
-        "parameters": "".join(f"{k}={shlex.quote(v)}\n" for k, v in settings.items()),
+        "parameters": _to_shell(settings),
         "images.tsv": "".join(f"{_image_line(image)}\n" for image in recipe.images),
         "models.tsv": "".join(f"{_model_line(model, region)}\n" for model in recipe.models),
         "agent.config": "".join(f"{k}={v}\n" for k, v in get_agent_config(recipe).items()),
         "recipe.json": json.dumps(recipe.manifest(), indent=2, sort_keys=True) + "\n",
     }
     return {name: text.encode() for name, text in texts.items()}
+
+
+def render_site(site: BuildSite, *, folder: str) -> bytes:
+    """What a machine is told beside the recipe; `folder` is where below `logs` its logs go."""
+    settings = {"SMOKE_COMMAND": site.smoke_command or ""}
+    if site.logs:
+        settings |= {"LOG_DESTINATION": site.logs, "LOG_REGION": site.region, "LOG_FOLDER": folder}
+    return _to_shell(settings).encode()
+
+
+def _to_shell(settings: Mapping[str, str]) -> str:
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
 
 
 def list_logins(images: tuple[ResolvedImage, ...]) -> list[str]:

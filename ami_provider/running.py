@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 
 from ami_provider import parameters
-from ami_provider.commands import STATE, StepReply, deliver, read_file, run_step
+from ami_provider.commands import StepReply, deliver, run_step
 from ami_provider.errors import BakeError
 from ami_provider.failures import find_failure
 from ami_provider.job import Job
 from ami_provider.launch import has_gpu
+from ami_provider.logs import read_logs, save_logs
 from ami_provider.machines import Machine
 from ami_provider.recipe import ExtraStep
+from ami_provider.redaction import redact
 from ami_provider.site import Timeouts
 
+SITE = "steps/site.parameters"
+VERIFY = "verify"
 LOG_LINES = 25
 """Last lines of a failed step's log that its error shows."""
 
@@ -40,8 +44,8 @@ def deliver_steps(job: Job, machine: Machine) -> dict[str, bytes]:
         region=job.site.region,
         fingerprint=job.fingerprint,
         gpu=has_gpu(job.aws, machine.instance_type),
-        smoke_command=job.site.smoke_command,
     )
+    files[SITE] = parameters.render_site(job.site, folder=f"{job.ami_name}/{machine.id}")
     deliver(job.aws, machine.id, files)
     return files
 
@@ -70,11 +74,23 @@ def run_together(
     """Run the steps of one stage beside each other; all have ended when a failure is told."""
     with ThreadPoolExecutor(len(stage)) as pool:
         running = [pool.submit(_run, job, machine, step, files) for step in stage]
-    return [future.result() for future in running]
+    replies = [future.result() for future in running]
+    for lost in dict.fromkeys(reply.log_lost for reply in replies if reply.log_lost):
+        if (text := f"the logs are not kept in S3: {lost}") not in job.stages.warnings:
+            job.stages.warn(text)
+    failed = [(step, r) for step, r in zip(stage, replies, strict=True) if not r.ok]
+    if failed or job.site.debug:
+        logs = read_logs(job, machine)
+        if job.site.debug:
+            for step in stage:
+                job.stages.announce(f"{step.name}:\n{logs.get(step.name, '(no output)')}")
+        if failed:
+            raise explain_steps(job, machine, failed, logs)
+    return replies
 
 
 def _run(job: Job, machine: Machine, step: Step, files: dict[str, bytes]) -> StepReply:
-    reply = run_step(
+    return run_step(
         job.aws,
         machine.id,
         step.name,
@@ -82,44 +98,53 @@ def _run(job: Job, machine: Machine, step: Step, files: dict[str, bytes]) -> Ste
         timeout_s=_limit(job.site.timeouts, step) * 60,
         debug=job.site.debug,
     )
-    if not reply.ok:
-        raise explain_step(job, machine, step, reply)
-    if job.site.debug and reply.reply.output.strip():
-        job.say(f"{step.name}:\n{read_file(job.aws, machine.id, get_log_path(step))}")
-    return reply
 
 
 def get_key(step: str, files: dict[str, bytes]) -> str:
-    """What a step's outcome depends on: the scripts and their parameters, in 32 hex digits."""
+    """What a step's outcome depends on: the scripts and their parameters, in 32 hex digits.
+
+    Of what is only for this machine (`SITE`), nothing but verification does.
+    """
     names = {f"steps/{step}.sh", "steps/lib.sh"} | {n for n in files if "/" not in n}
+    if step == VERIFY:
+        names = set(files)
     content = hashlib.sha256()
     for name in sorted(names & files.keys()):
         content.update(f"{name} {len(files[name])}\n".encode() + files[name])
     return content.hexdigest()[:32]
 
 
-def get_log_path(step: Step) -> str:
-    return f"{STATE}/log/{step.name}.log"
+def explain_steps(
+    job: Job, machine: Machine, failed: Sequence[tuple[Step, StepReply]], logs: Mapping[str, str]
+) -> BakeError:
+    """The error for what failed in one stage, its cause and remedy from the first that is known.
 
-
-def explain_step(job: Job, machine: Machine, step: Step, reply: StepReply) -> BakeError:
-    """The error for a failed step: its cause and remedy where known, its log's end always."""
-    log = read_file(job.aws, machine.id, get_log_path(step)) or reply.reply.output
-    known = find_failure(log)
-    tail = "\n".join(log.strip().splitlines()[-LOG_LINES:]) or "(no output)"
-    head = f"{step.name} on {machine}: {reply.reply.status}, exit code {reply.reply.exit_code}"
-    if known is None:
+    It has the end of each log and says where all of it is: in S3, or in a file made here.
+    """
+    texts = {step: logs.get(step.name) or redact(reply.reply.output) for step, reply in failed}
+    known = {step: find_failure(text) for step, text in texts.items()}
+    first = next((step for step in texts if known[step]), failed[0][0])
+    details = []
+    for step, reply in sorted(failed, key=lambda one: one[0] is not first):
+        if found := known[step]:
+            details.append(found.evidence)
+        details.append(f"{step.name} on {machine}: {reply.reply.status}, "
+                       f"exit code {reply.reply.exit_code}")  # fmt: skip
+        details += texts[step].strip().splitlines()[-LOG_LINES:] or ["(no output)"]
+        if reply.log:
+            details.append(f"The whole log: {reply.log}")
+    if not all(reply.log for _, reply in failed) and logs:
+        details.append(f"The whole log of every step: {save_logs(job, machine, logs)}")
+    cause = known[first]
+    if cause is None:
         return BakeError(
-            f"could not {step.what}",
-            f"{head}\n{tail}",
+            f"could not {first.what}",
+            "\n".join(details),
             "The log above is the step's own. Correct its cause, then run `pulumi up` again; with "
             "on_failure: keep the builder stays for a look.",
         )
-    return BakeError(
-        f"could not {step.what}: {known.failure.cause}",
-        f"{known.evidence}\n{head}\n{tail}",
-        known.failure.remedy,
-    )
+    brief = f"could not {first.what}: {cause.failure.cause}"
+    return BakeError(brief, "\n".join(details), cause.failure.remedy)
 
 
 def _limit(timeouts: Timeouts, step: Step) -> int:

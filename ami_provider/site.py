@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ami_provider.contents import Frozen
+from ami_provider.contents import BUCKET, Frozen
 from ami_provider.faults import Path, refuse
 from ami_provider.recipe import BaseUpdate, Family
 
@@ -43,8 +43,10 @@ class BuildSite(Frozen):
     read the models. `verify`: `on` boots the AMI on the first builder type that can be had,
     `off` does not, any other value is the instance type to boot it on. `smoke_command` is run
     there by `sh -c` in the recipe's first image, with the models' folders read-only at their
-    places: the AMI is refused unless it exits with 0 within five minutes. `tags` go on everything
-    that is made: machines, volumes, the AMI and its snapshots.
+    places: the AMI is refused unless it exits with 0 within five minutes. `logs` is where in S3
+    (`s3://bucket/prefix/`) the builder puts every step's whole log; without it they are fetched
+    when a step fails. `tags` go on everything that is made: machines, volumes, the AMI and its
+    snapshots.
     """
 
     region: str
@@ -57,6 +59,7 @@ class BuildSite(Frozen):
     verify: str = "on"
     smoke_command: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     debug: bool = False
+    logs: str | None = None
     on_failure: Literal["cleanup", "keep"] = "cleanup"
     base_update: BaseUpdate = "with-content"
     tags: dict[str, str] = Field(default_factory=dict)
@@ -119,6 +122,15 @@ class BuildSite(Frozen):
     def _is_verify(cls, value: str) -> str:
         if value not in ("on", "off") and not is_instance_type(value):
             raise ValueError(f"{value!r} must be on, off, or an instance type such as g5.xlarge.")
+        return value
+
+    @field_validator("logs")
+    @classmethod
+    def _is_in_s3(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(
+            rf"s3://{BUCKET.pattern}(/[\w!.*'()/-]*)?", value
+        ):
+            raise ValueError(f"{value!r} is not a place in S3 such as s3://my-logs/baked-ami/.")
         return value
 
     @field_validator("smoke_command")

@@ -13,12 +13,19 @@ TICK_S = 2.0
 class Stages:
     """The course of one bake. `report` takes one line of text and may be called from any thread.
 
+    `announce` takes what must stay readable (a warning, a log in debug mode), if that differs.
     `timings` holds the seconds of every finished stage, in their order; `warnings` what a reader
     must still know at the end, though the bake went well.
     """
 
-    def __init__(self, report: Callable[[str], None], total: int) -> None:
+    def __init__(
+        self,
+        report: Callable[[str], None],
+        total: int,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
         self.report = report
+        self.announce = announce or report
         self.total = total
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
@@ -28,7 +35,7 @@ class Stages:
     def warn(self, text: str) -> None:
         """Tell it now, and keep it for the end."""
         self.warnings.append(text)
-        self.report(text)
+        self.announce(text)
 
     @contextmanager
     def stage(self, what: str, *, expected_s: float | None = None) -> Iterator[None]:

@@ -14,6 +14,7 @@ from settings.shapes import (
     Destination,
     Digest,
     GroupId,
+    LogPlace,
     MachineType,
     Minutes,
     ModelSource,
@@ -83,6 +84,7 @@ class Build(_Section):
     smoke_command: str | None = Field(None, min_length=1, max_length=4096)
     timeouts: Timeouts = Timeouts()
     debug: bool = False
+    logs: LogPlace | None = None
     on_failure: Literal["cleanup", "keep"] = "cleanup"
 
 

@@ -75,6 +75,9 @@ SubnetId = Annotated[str, _shaped(r"subnet-[0-9a-f]{8,17}", "a subnet ID like su
 GroupId = Annotated[str, _shaped(r"sg-[0-9a-f]{8,17}", "a security group ID like sg-0a1b2c3d")]
 VpcId = Annotated[str, _shaped(r"vpc-[0-9a-f]{8,17}", "a VPC ID like vpc-0a1b2c3d")]
 Bucket = Annotated[str, _shaped(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's bare name")]
+LogPlace = Annotated[
+    str, _shaped(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w!.*'()/-]*)?", "s3://BUCKET/PREFIX/")
+]
 Tag = Annotated[str, _shaped(r"\w[\w.-]{0,127}", "an image tag")]
 Digest = Annotated[str, _shaped(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")]
 Sha256 = Annotated[str, _shaped(r"[0-9a-f]{64}", "64 hex digits, small letters")]

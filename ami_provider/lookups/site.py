@@ -32,6 +32,8 @@ def find_site_faults(site: BuildSite, aws: Aws, *, unknown: frozenset[str]) -> l
         partial(_check_subnets, subnets, found_subnets, aws),
         partial(_check_groups, groups, found_groups, aws),
     ]
+    if site.logs and "site.logs" not in unknown:
+        questions.append(partial(_check_log_bucket, site.logs, aws))
     if "site.instance_profile" not in unknown:
         questions.append(partial(_check_profile, site.instance_profile, aws))
     (offered, *_), faults = ask_all(questions)
@@ -99,6 +101,19 @@ def _check_profile(profile: str, aws: Aws) -> None:
     if not roles:
         raise FaultsError([Fault(at, f"instance profile {name!r} holds no role, so the builder "
                                  f"could not reach SSM, ECR or S3. Add one.")])  # fmt: skip
+
+
+def _check_log_bucket(place: str, aws: Aws) -> None:
+    """Only that it is there: the builder writes to it, not who runs this."""
+    bucket = place.removeprefix("s3://").partition("/")[0]
+    try:
+        aws.s3.head_bucket(Bucket=bucket)
+    except Exception as error:
+        if errors.is_not_found(error):
+            raise FaultsError([Fault("site.logs", f"there is no bucket {bucket!r}. Create it, or "
+                                     f"correct the name.")]) from None  # fmt: skip
+        if not errors.is_aws_error(error):
+            raise
 
 
 def _find_offers(types: list[tuple[str, str]], aws: Aws) -> dict[str, set[str]]:

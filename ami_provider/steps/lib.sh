@@ -12,10 +12,14 @@ state="${BAKED_AMI_STATE:-/run/baked-ami}"
 root="${BAKED_AMI_ROOT:-}"
 imds="${BAKED_AMI_IMDS:-http://169.254.169.254}"
 
-if [[ -r "$state/parameters" ]]; then
-    # shellcheck source=/dev/null
-    . "$state/parameters"
-fi
+# What the image is, and what only this machine is for. The second is not part of what a step's
+# outcome depends on, so changing it runs no step again.
+for given in "$state/parameters" "$(dirname "$0")/site.parameters"; do
+    if [[ -r "$given" ]]; then
+        # shellcheck source=/dev/null
+        . "$given"
+    fi
+done
 
 say() { printf '%s\n' "$*"; }
 

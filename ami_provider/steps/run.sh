@@ -3,7 +3,7 @@
 #
 # One at a time under a lock. A step that ended well for this KEY (its script and parameters) is not
 # run again; one that failed is, but not for the same TOKEN: then only its answer was lost.
-# Prints the end of the log and, last, what the step tells. Everything is kept in memory.
+# Prints the end of the log, where the whole of it went and, last, what the step tells. Everything is kept in memory.
 set -euo pipefail
 umask 077
 
@@ -54,11 +54,18 @@ else
     if [[ "$status" == 124 || "$status" == 137 ]]; then
         echo "baked-ami-timeout: $step did not end within $seconds seconds" >>"$log"
     fi
+    timeout --kill-after=10 180 bash "$(dirname "$0")/keep-log.sh" "$step" >"$log.kept" 2>&1 9>&- </dev/null ||
+        echo "baked-ami-log: not kept: $(tail -n 1 "$log.kept")" >>"$log.kept"
     echo "$key $token $status" >"$ran.new"
     mv -f "$ran.new" "$ran"
 fi
 
-tail -c 6000 "$log" 2>/dev/null || true
+# What leaves this machine has no secret in it.
+if [[ -s "$log" ]]; then bash "$(dirname "$0")/redact.sh" <"$log" | tail -c 6000; fi
+if [[ -s "$log.kept" ]]; then
+    echo
+    cat "$log.kept"
+fi
 if [[ -s "$state/results/$step.json" ]]; then
     echo
     if [[ "$(stat -c %s "$state/results/$step.json")" -le 12000 ]]; then

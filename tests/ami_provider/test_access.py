@@ -24,6 +24,13 @@ def test_no_action_is_a_wildcard_and_none_writes() -> None:
                 and not a.startswith(("ssmmessages:", "ec2messages:"))]  # fmt: skip
 
 
+def test_logs_may_be_put_below_their_prefix_and_nowhere_else() -> None:
+    for place in ("s3://logs/team/", "s3://logs/team"):
+        written = builder_policy([f"{SEOUL}/app"], MODELS, place)["Statement"][-1]
+        assert written["Action"] == ["s3:PutObject"]
+        assert written["Resource"] == "arn:aws:s3:::logs/team/*"
+
+
 def test_parameters_of_the_account_stay_unreadable() -> None:
     actions = [a for s in statements([f"{SEOUL}/app"], []) for a in s["Action"]]
     assert not [action for action in actions if action.startswith("ssm:GetParameter")]

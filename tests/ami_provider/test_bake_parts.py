@@ -16,6 +16,7 @@ from ami_provider.contents import ContainerImage
 from ami_provider.job import Job
 from ami_provider.recipe import AgentSettings, ExtraStep, SystemUpdate
 from ami_provider.resolved import ResolvedBase, ResolvedImage, ResolvedModel, ResolvedRecipe
+from ami_provider.running import SITE as SITE_FILE
 from ami_provider.running import get_key
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages, format_seconds
@@ -147,6 +148,17 @@ def test_a_steps_key_changes_with_its_script_and_parameters() -> None:
     assert get_key("a", base | {"steps/b.sh": b"x"}) == key
     for name in ("steps/a.sh", "steps/lib.sh", "parameters"):
         assert get_key("a", base | {name: b"x"}) != key
+
+
+def test_a_changed_smoke_command_runs_verification_again_and_no_step() -> None:
+    def deliver(command: str) -> dict[str, bytes]:
+        site = SITE.model_copy(update={"smoke_command": command, "logs": "s3://logs/"})
+        told = parameters.render_site(site, folder="ami/i-1")
+        assert f"SMOKE_COMMAND={command}\n".encode() in told
+        return {"steps/a.sh": b"1", "steps/verify.sh": b"2", "parameters": b"3", SITE_FILE: told}
+
+    assert get_key("a", deliver("one")) == get_key("a", deliver("two"))
+    assert get_key("verify", deliver("one")) != get_key("verify", deliver("two"))
 
 
 def test_a_wait_grows_its_pauses_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:

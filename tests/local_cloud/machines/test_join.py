@@ -16,7 +16,11 @@ def join(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_a_group_that_was_removed_is_made_again(tmp_path: Path) -> None:
     machine = tmp_path / "machine"
     machine.mkdir()
-    for name, text in (("cgroup.clone_children", "0"), ("cpuset.cpus", "0-1"), ("cpuset.mems", "0")):
+    for name, text in (
+        ("cgroup.clone_children", "0"),
+        ("cpuset.cpus", "0-1"),
+        ("cpuset.mems", "0"),
+    ):
         (machine / name).write_text(text)
 
     done = join(machine / "agent", machine, "--", "echo", "two words")
