@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 import uuid
@@ -17,23 +16,20 @@ from werkzeug.exceptions import HTTPException
 
 from local_cloud import wire
 from local_cloud.answers import StartResponse, cut, error_code, plain_error, send
-from local_cloud.batch_settings import BatchSettings
 from local_cloud.call import HANDLERS, Call, Params
-from local_cloud.calls import LoggedCall, is_mutating, summarise
+from local_cloud.calls import LoggedCall, is_mutating
+from local_cloud.control import PREFIX, control
 from local_cloud.errors import AwsError, not_modelled
-from local_cloud.faults import DroppedError, Fault, Faults, before_effect
+from local_cloud.faults import DroppedError, Fault, after_effect, before_effect
+from local_cloud.faults.hooks import AFTER_CALLS, facts_of_call
 from local_cloud.identify import Addressee, identify, is_registry
-from local_cloud.inventory import take_inventory
 from local_cloud.model_server import HOST as MODELS_HOST
 from local_cloud.moto_backend import endpoint_of
 from local_cloud.objects.addresses import is_for_objects, path_style
 from local_cloud.refusals import why_refused
-from local_cloud.timelines import job_timelines
 
 if TYPE_CHECKING:
     from local_cloud.cloud import Cloud
-
-CONTROL = "/_local_cloud/"
 
 
 class Front:
@@ -45,8 +41,8 @@ class Front:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ = path_style(environ)
         request = Request(environ)
-        if request.path.startswith(CONTROL):
-            return send(start_response, *self._control(request))
+        if request.path.startswith(PREFIX):
+            return send(start_response, *control(self._cloud, request))
         if request.host.split(":")[0] == MODELS_HOST and self._cloud.models is not None:
             model: Iterable[bytes] = self._cloud.models(environ, start_response)
             return model
@@ -61,29 +57,6 @@ class Front:
         except DroppedError:
             cut(environ)
             return []
-
-    def _control(self, request: Request) -> wire.Wire:
-        name = request.path.removeprefix(CONTROL)
-        if name == "health":
-            said: Any = {"ready": True, "real": self._cloud.real}
-        elif name == "inventory":
-            said = take_inventory(self._cloud)
-        elif name == "calls":
-            said = summarise(self._cloud.calls.read())
-        elif name == "jobs":
-            said = {"jobs": job_timelines(self._cloud)}
-        elif name == "batch" and request.method == "PUT":
-            asked = self._cloud.batch.model_dump() | json.loads(request.get_data())
-            self._cloud.batch = BatchSettings.model_validate(asked)
-            said = self._cloud.batch.model_dump()
-        elif name == "faults" and request.method == "PUT":
-            faults = [Fault.model_validate(entry) for entry in json.loads(request.get_data())]
-            self._cloud.faults = Faults(faults)
-            said = {"faults": len(faults)}
-        else:
-            return 404, {}, b"No such control path.\n"
-        body = json.dumps(said, default=str).encode()
-        return 200, {"Content-Type": "application/json"}, body
 
     def _aws(self, request: Request) -> wire.Wire:
         started = time.time()
@@ -121,12 +94,16 @@ class Front:
                 params = wire.parse(operation, request, uri_params)
             else:
                 params = uri_params
-            fault = self._cloud.faults.take(service, action, params)
+            call = self._call(to, service, action, params, request_id, request.host)
+            fault = self._cloud.faults.take(
+                service, action, params, lambda: facts_of_call(call),
+                of_call={"access_key": to.access_key, "region": to.region},
+            )  # fmt: skip
             if fault is not None:
-                before_effect(fault)
-            answer = self._answer(request, to, operation, params, protocol, request_id)
-            if fault is not None and fault.fault == "drop-after":
-                raise DroppedError
+                before_effect(fault, self._cloud.stopping.wait)
+            answer = self._answer(request, to, operation, call, protocol)
+            if fault is not None:
+                after_effect(fault, self._cloud.stopping.wait)
             status = answer[0]
             if status >= 400:
                 code = error_code(answer)
@@ -143,20 +120,16 @@ class Front:
             )  # fmt: skip
 
     def _answer(
-        self,
-        request: Request,
-        to: Addressee,
-        operation: Any,
-        params: Params,
-        protocol: str,
-        request_id: str,
+        self, request: Request, to: Addressee, operation: Any, call: Call, protocol: str
     ) -> wire.Wire:
-        service, action = operation.service_model.service_name, operation.name
+        service, action = call.service, call.action
         handler = HANDLERS.get((service, action))
         try:
             if handler is not None:
-                result = handler(self._call(to, service, action, params, request_id, request.host))
-                return wire.serialise(operation, protocol, result, request_id)
+                result = handler(call)
+                for hook in AFTER_CALLS:
+                    hook(call, result)
+                return wire.serialise(operation, protocol, result, call.request_id)
             refused = why_refused(service, action)
             if refused is not None:
                 raise not_modelled(refused)

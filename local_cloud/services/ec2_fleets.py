@@ -40,9 +40,10 @@ def create_fleet(call: Call) -> Params:
                 launch = _as_launch(config, override, count, spot=spot)
                 made = launch_as(call, launch, {"aws:ec2:fleet-id": fleet_id})
             except AwsError as error:
+                code, said = _in_fleets_words(error, spot=spot)
                 errors.append(
                     {"LaunchTemplateAndOverrides": shown, "Lifecycle": lifecycle,
-                     "ErrorCode": error.code, "ErrorMessage": error.message}
+                     "ErrorCode": code, "ErrorMessage": said}
                 )  # fmt: skip
                 continue
             ec2_lifecycle.boot_all(call.cloud, made)
@@ -53,6 +54,16 @@ def create_fleet(call: Call) -> Params:
             }  # fmt: skip
             return {"FleetId": fleet_id, "Instances": [fleet], "Errors": []}
     return {"FleetId": fleet_id, "Instances": [], "Errors": errors}
+
+
+def _in_fleets_words(error: AwsError, *, spot: bool) -> tuple[str, str]:
+    """A fleet has its own code for a lack of spot capacity (as Karpenter's users report it)."""
+    if spot and error.code == "InsufficientInstanceCapacity":
+        return "UnfulfillableCapacity", (
+            "Unable to fulfill capacity due to your request configuration. Please adjust your"
+            " request and try again."
+        )
+    return error.code, error.message
 
 
 def _as_launch(config: Params, override: Params, count: int, *, spot: bool) -> Params:

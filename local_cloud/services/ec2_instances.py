@@ -9,6 +9,7 @@ from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services import ec2_lifecycle
 from local_cloud.services.ec2_filters import filtered, page
+from local_cloud.services.ec2_limits import admit_again
 from local_cloud.services.ec2_model import (
     Instance,
     get_instances,
@@ -194,6 +195,7 @@ def start_instances(call: Call) -> Params:
         with call.cloud.store.lock:
             if one.state != "stopped":
                 return None
+            admit_again(call, one)
             return ec2_lifecycle.start(call.cloud, one)
 
     return _change(call, "StartingInstances", check, act)

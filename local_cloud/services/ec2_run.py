@@ -9,8 +9,10 @@ from typing import Any
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services import ec2_lifecycle
+from local_cloud.services.ec2_initialization import start_initialization
 from local_cloud.services.ec2_launch import Launch, check_launch
 from local_cloud.services.ec2_launch_disks import Disk
+from local_cloud.services.ec2_limits import admit
 from local_cloud.services.ec2_model import (
     Instance,
     Resource,
@@ -45,7 +47,7 @@ def run_instances(call: Call) -> Params:
             return _reservation(before)
         launch = check_launch(call)
         refuse_dry_run(call)
-        made = launch_machines(call, launch, count=most, token=token)
+        made = launch_machines(call, launch, count=most, least=least, token=token)
         answer = _reservation(made)
     ec2_lifecycle.boot_all(call.cloud, made)
     return answer
@@ -67,12 +69,16 @@ def _find_by_token(call: Call, token: str) -> list[Instance]:
 
 
 def launch_machines(
-    call: Call, launch: Launch, *, count: int, token: str | None = None,
-    extra_tags: dict[str, str] | None = None,
+    call: Call, launch: Launch, *, count: int, least: int | None = None,
+    token: str | None = None, extra_tags: dict[str, str] | None = None,
 ) -> list[Instance]:  # fmt: skip
-    """Make the records of some machines, disks and interfaces; `boot_all` starts them."""
+    """Make the records of some machines, disks and interfaces; `boot_all` starts them.
+
+    There may be fewer than `count`, where `least` allows it. AwsError where the limits do not.
+    """
     reservation_id = new_id("r")
     with call.cloud.store.lock:
+        count = admit(call, launch, least=least or count, most=count)
         return [
             _make(call, launch, reservation_id, number, token, extra_tags or {})
             for number in range(count)
@@ -140,6 +146,7 @@ def _make_volume(call: Call, instance: Instance, disk: Disk, tags: dict[str, str
         volume, instance, disk.device, delete_on_termination=disk.delete_on_termination
     )
     volumes(call.cloud)[volume_id] = volume
+    start_initialization(call, volume)
 
 
 def _make_spot_request(

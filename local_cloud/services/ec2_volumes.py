@@ -10,6 +10,7 @@ from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services import ec2_base_images
 from local_cloud.services.ec2_filters import filtered, page
+from local_cloud.services.ec2_initialization import check_initialization, start_initialization
 from local_cloud.services.ec2_model import (
     Instance,
     Snapshot,
@@ -150,6 +151,7 @@ def create_volume(call: Call) -> Params:
         )
     refuse_dry_run(call)
     view = ebs_view(ask, size=size, zone=zone, snapshot_id=snapshot_id)
+    check_initialization(call, view.get("VolumeInitializationRate", 0))
     volume_id = new_id("vol")
     volume = Volume(
         id=volume_id, account=call.account, region=call.region,
@@ -160,6 +162,7 @@ def create_volume(call: Call) -> Params:
     answer = volume.shown()
     volume.view["State"] = "available"
     volumes(call.cloud)[volume_id] = volume
+    start_initialization(call, volume)
     return answer
 
 

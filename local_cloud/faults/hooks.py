@@ -1,0 +1,33 @@
+"""What services add to faults: facts of a call's machines, and what befalls them after a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from local_cloud.call import Call, Params
+    from local_cloud.faults.when import Facts
+
+TellFacts = Callable[["Call"], "list[Facts]"]
+AfterCall = Callable[["Call", "Params"], None]
+
+FACTS: list[TellFacts] = []
+AFTER_CALLS: list[AfterCall] = []
+
+
+def tells_facts(teller: TellFacts) -> TellFacts:
+    """Register a function that gives the facts of each machine that a call launches or names."""
+    FACTS.append(teller)
+    return teller
+
+
+def after_calls(hook: AfterCall) -> AfterCall:
+    """Run the function after each call that succeeded, with its result, before it is answered."""
+    AFTER_CALLS.append(hook)
+    return hook
+
+
+def facts_of_call(call: Call) -> list[Facts]:
+    """What services know of the machines that a call launches or names."""
+    return [facts for teller in FACTS for facts in teller(call)]
