@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 #: The stages of an attempt in their order, and how they are called.
 STAGES = {
     "submitted": "submitted",
+    "runnable": "could run",
     "machine_launched": "machine launched",
     "machine_up": "machine up",
     "agent_up": "agent up",
@@ -46,7 +47,7 @@ def _attempt(timeline: dict[str, Any]) -> dict[str, Any]:
         "ami": timeline.get("image_id"),
         "reused": timeline.get("reused", False),
         "image": timeline.get("image"),
-        "times": {name: timeline[name] for name in ("runnable", *STAGES) if timeline.get(name)},
+        "times": {name: timeline[name] for name in STAGES if timeline.get(name)},
     }
 
 
@@ -64,7 +65,7 @@ def in_words(jobs: list[dict[str, Any]]) -> str:
                 used = ", was up before" if attempt["reused"] else ""
                 lines.append(f"  on {attempt['machine']} ({attempt['ami']}{used})")
             for name, title in STAGES.items():
-                if name in times and (number == 1 or name != "submitted"):
+                if name in times and name != "runnable" and (number == 1 or name != "submitted"):
                     how = f"  {attempt['image']['how']}" if name == "image_ready" else ""
                     lines.append(f"  {times[name] - zero:8.2f} s  {title}{how}")
     return "\n".join(lines) if lines else "No job was submitted."

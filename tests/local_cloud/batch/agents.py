@@ -128,8 +128,12 @@ class Work:
 
 
 def set_up(world: World, **changes: Any) -> Work:
-    """An environment, a queue and a job definition in a world that has none yet."""
-    agent = Agent(world.cloud.machines)  # type: ignore[arg-type]
+    """An environment, a queue and a job definition in a world that has none yet.
+
+    Its machines have an `Agent` where they are recorded.
+    """
+    machines = world.cloud.machines
+    agent = Agent(machines if isinstance(machines, RecordedMachines) else RecordedMachines())
     world.create("ce", **changes)
     world.batch.create_job_queue(
         jobQueueName="work",

@@ -30,6 +30,10 @@ class World:
     profile: str
     template: str
 
+    def client(self, service: str) -> Any:
+        session = boto3.Session("local", "local", region_name=self.cloud.region)
+        return session.client(service, endpoint_url=self.cloud.endpoint)  # type: ignore[call-overload]
+
     def resources(self, **changes: Any) -> dict[str, Any]:
         """Compute resources that Batch can update in place, with changes; None takes one out."""
         wanted = {
@@ -85,9 +89,9 @@ def world() -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def make_world() -> Iterator[World]:
+def make_world(*, real: bool = False) -> Iterator[World]:
     """A cloud of its own, with what an environment needs."""
-    with Cloud(real=False, say=lambda _: None) as cloud:
+    with Cloud(real=real, say=lambda _: None) as cloud:
         session = boto3.Session("local", "local", region_name=cloud.region)
         clients: dict[str, Any] = {
             name: session.client(name, endpoint_url=cloud.endpoint)
