@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-from pulumi_aws import ec2
 
 from ami_provider import (
     BakedAmi,
@@ -20,6 +19,7 @@ from ami_provider import (
 )
 from ami_provider.access import BuilderAccess
 from batch import GpuBatch, GpuBatchArgs, JobArgs
+from batch.network import create_way_out
 from settings import Settings, read_settings
 
 
@@ -27,7 +27,9 @@ def main() -> None:
     """Everything of one stack, in the order in which it comes to be."""
     settings = read_settings()
     tags = {"project": pulumi.get_project(), "stack": pulumi.get_stack(), **settings.tags}
-    groups = settings.security_group_ids or [way_out(settings, tags)]
+    groups = settings.security_group_ids or [
+        create_way_out("https-out", vpc_id=settings.vpc_id, tags=tags)
+    ]
     models = settings.all_models()
     access = BuilderAccess(
         "builder",
@@ -56,27 +58,6 @@ def main() -> None:
     }
     for name, value in outputs.items():
         pulumi.export(name, value)
-
-
-def way_out(settings: Settings, tags: dict[str, str]) -> pulumi.Output[str]:
-    """A security group that lets HTTPS out and nothing in, for stacks that bring none."""
-    group: pulumi.CustomResource = ec2.SecurityGroup(
-        "https-out",
-        description="HTTPS out, nothing in: the AMI's builder and the Batch machines",
-        vpc_id=settings.vpc_id,
-        egress=[
-            {
-                "description": "HTTPS",
-                "protocol": "tcp",
-                "from_port": 443,
-                "to_port": 443,
-                "cidr_blocks": ["0.0.0.0/0"],
-                "ipv6_cidr_blocks": ["::/0"],
-            }
-        ],
-        tags=tags,
-    )
-    return group.id
 
 
 def recipe(settings: Settings) -> ImageRecipeArgs:
@@ -145,9 +126,14 @@ def batch_args(
         spot=environment.capacity == "spot",
         min_vcpus=environment.min_vcpus,
         max_vcpus=environment.max_vcpus,
+        on_demand_max_vcpus=environment.on_demand_max_vcpus,
         terminate_jobs_on_update=environment.terminate_jobs_on_update,
         job_minutes_on_update=environment.job_minutes_on_update,
         volume_initialization_rate=environment.volume_initialization_rate,
+        fast_snapshot_restore_zones=environment.fast_snapshot_restore_zones,
+        snapshot_id=ami.snapshot_ids.apply(lambda ids: ids[0])
+        if environment.fast_snapshot_restore_zones
+        else None,
         volume_iops=environment.volume_iops,
         volume_throughput=environment.volume_throughput,
         log_retention_days=environment.log_retention_days,

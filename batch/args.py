@@ -8,6 +8,8 @@ from typing import Literal
 
 from pulumi import Input
 
+Market = Literal["spot", "on-demand"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobArgs:
@@ -38,8 +40,10 @@ class GpuBatchArgs:
     cached image only where the whole string is the same."""
     region: Input[str]
     subnet_ids: Sequence[Input[str]]
-    security_group_ids: Sequence[Input[str]]
-    """They must let 443 out, to ECR, ECS, SSM and S3; nothing in is needed."""
+    security_group_ids: Sequence[Input[str]] = ()
+    """They must let 443 out, to ECR, ECS, SSM and S3; nothing in is needed. None: one is made."""
+    vpc_id: Input[str] | None = None
+    """Where a security group is made when none is given; without it, in the default VPC."""
     root_volume_gib: int = 30
     root_device: str = "/dev/xvda"
     """The AMI's root device; `/dev/xvda` on Amazon Linux 2 and 2023."""
@@ -49,14 +53,52 @@ class GpuBatchArgs:
     spot: bool = True
     min_vcpus: int = 0
     max_vcpus: int = 16
+    on_demand_max_vcpus: int = 0
+    """Beside spot: vCPUs of a second, on-demand environment that the queue turns to when the first
+    is full or has no capacity. 0: there is none."""
+    allocation_strategy: str | None = None
+    """Batch's name of a strategy; None takes the one that suits the market best. With `BEST_FIT`
+    Batch cannot update an environment in place: each new AMI makes another one."""
+    service_role: Input[str] | None = None
+    """ARN of a role for Batch instead of its service-linked one; has the same consequence."""
     terminate_jobs_on_update: bool = False
     job_minutes_on_update: int = 30
     """Minutes, 1-360, that running jobs get when the environment moves to a new AMI."""
     volume_initialization_rate: int | Literal["auto", "off"] = "auto"
     """MiB/s, 100-300, at which EBS loads a new root volume from the snapshot; see `volumes`."""
+    fast_snapshot_restore_zones: Sequence[str] = ()
+    """Availability zones in which the AMI's snapshot is kept ready, at $0.75 an hour each. Only
+    with `volume_initialization_rate="off"`: EBS lets a rate win, and bills both."""
+    snapshot_id: Input[str] | None = None
+    """The AMI's snapshot; needed for fast snapshot restore."""
+    encryption_key: Input[str] | None = None
+    """ARN of the customer key that the AMI is encrypted with. The roles that start machines for
+    Batch get grants on it."""
     volume_iops: int = 3000
     volume_throughput: int = 250
     """MiB/s of the gp3 root volume, 125-2000."""
     log_retention_days: int = 30
     job: JobArgs = JobArgs()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work together: ValueError names both arguments."""
+        if self.fast_snapshot_restore_zones and self.volume_initialization_rate != "off":
+            raise ValueError(
+                "fast_snapshot_restore_zones and volume_initialization_rate exclude each other: "
+                "EBS would use the rate and bill fast snapshot restore all the same. Take the "
+                'zones away, or set volume_initialization_rate="off"'
+            )
+        if self.fast_snapshot_restore_zones and self.snapshot_id is None:
+            raise ValueError("fast_snapshot_restore_zones needs snapshot_id, the AMI's snapshot")
+        if self.on_demand_max_vcpus and not self.spot:
+            raise ValueError(
+                "on_demand_max_vcpus is for a second environment behind a spot one, but spot is "
+                "False: raise max_vcpus instead"
+            )
+
+    def markets(self) -> list[Market]:
+        """The market of each environment, in the queue's order."""
+        if not self.spot:
+            return ["on-demand"]
+        return ["spot", "on-demand"] if self.on_demand_max_vcpus else ["spot"]

@@ -35,6 +35,10 @@ READING = click.option(
     envvar="LOCAL_CLOUD_BATCH_AMI_READING", default="guide", show_default=True,
     help="Whether a template's AMI moves with its version, or by updateToLatestImageVersion only.",
 )  # fmt: skip
+DETAILS = click.option(
+    "--call-details", type=click.Path(dir_okay=False, path_type=Path),
+    help="File that gets a line of JSON for each call: who, what, on what, with which tags.",
+)  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -49,12 +53,14 @@ def main() -> None:
 @FAULTS
 @RECORDED
 @READING
+@DETAILS
 def serve(
     port: int,
     state: Path | None,
     faults_file: Path | None,
     recorded: bool,
     batch_ami_reading: AmiReading,
+    call_details: Path | None,
 ) -> None:
     """Answer until Ctrl-C; one line of JSON with the endpoint says when it is ready."""
     stop = threading.Event()
@@ -62,7 +68,7 @@ def serve(
         signal.signal(number, lambda *_: stop.set())
     cloud = _open(
         port=port, state=state, faults_file=faults_file, recorded=recorded,
-        ami_reading=batch_ami_reading,
+        ami_reading=batch_ami_reading, details=call_details,
     )  # fmt: skip
     try:
         ready = {
@@ -81,12 +87,14 @@ def serve(
 @FAULTS
 @RECORDED
 @READING
+@DETAILS
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     state: Path | None,
     faults_file: Path | None,
     recorded: bool,
     batch_ami_reading: AmiReading,
+    call_details: Path | None,
     command: tuple[str, ...],
 ) -> None:
     """Start a cloud with seed data, run COMMAND against it, stop it; exits as COMMAND does."""
@@ -103,7 +111,7 @@ def run(
         signal.signal(number, forward)
     cloud = _open(
         port=0, state=state, faults_file=faults_file, recorded=recorded,
-        ami_reading=batch_ami_reading,
+        ami_reading=batch_ami_reading, details=call_details,
     )  # fmt: skip
     status = 1
     try:
@@ -159,7 +167,7 @@ def jobs(state: Path | None, as_json: bool) -> None:
 
 def _open(
     *, port: int, state: Path | None, faults_file: Path | None, recorded: bool,
-    ami_reading: AmiReading,
+    ami_reading: AmiReading, details: Path | None,
 ) -> Any:  # fmt: skip
     from local_cloud.cloud import Cloud
 
@@ -167,7 +175,9 @@ def _open(
         faults = read_faults(faults_file) if faults_file else Faults()
         batch = settings_from_environment()
         batch.ami_reading = ami_reading
-        return Cloud(state=state, faults=faults, port=port, real=not recorded, batch=batch).start()
+        return Cloud(
+            state=state, faults=faults, port=port, real=not recorded, batch=batch, details=details
+        ).start()
     except (FaultsFileError, SettingsError, StateError) as error:
         raise click.ClickException(str(error)) from None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from local_cloud import lifecycle, services
 from local_cloud.batch_settings import BatchSettings, settings_from_environment
+from local_cloud.call_details import CallDetails
 from local_cloud.calls import CallLog
 from local_cloud.faults import Faults
 from local_cloud.folders import (
@@ -39,7 +40,8 @@ class Cloud:
 
     Use as a context manager, or `start` and `close`. Without `state`, everything lives in a
     temporary folder that is removed at the end. `real` asks for real machines where they can be
-    had; `endpoint` is the plain HTTP address once started. Raises StateError for a folder that
+    had; `details` is a file for what each call asked for; `endpoint` is the plain HTTP address once
+    started. Raises StateError for a folder that
     cannot be used.
     """
 
@@ -51,12 +53,15 @@ class Cloud:
         port: int = 0,
         real: bool = True,
         batch: BatchSettings | None = None,
+        details: Path | None = None,
         say: Callable[[str], None] = say_to_stderr,
     ) -> None:
         self.region, self.account = REGION, ACCOUNT
         self.faults = faults or Faults()
         self.batch = batch or settings_from_environment()
         self.say = say
+        self.details: CallDetails | None = None
+        self._asked_details = details
         self.store = Store()
         self.moto = Moto()
         self.registry: Any = None
@@ -102,6 +107,9 @@ class Cloud:
         self._undo.callback(self.folder.release)
         self.calls = CallLog(self.folder.calls_path)
         self._undo.callback(self.calls.close)
+        if self._asked_details is not None:
+            self.details = CallDetails(self._asked_details)
+            self._undo.callback(self.details.close)
         self.moto.reset()
         self._undo.callback(self.moto.reset)
         services.load()

@@ -50,6 +50,10 @@ class Front:
             registry = self._cloud.registry
             if registry is None:
                 return send(start_response, 501, {}, b"The local cloud has no registry.\n")
+            details = self._cloud.details
+            if details is not None:
+                home = self._cloud
+                details.add_registry(request, region=home.region, account=home.account)
             answer: Iterable[bytes] = registry.app(environ, start_response)
             return answer
         try:
@@ -95,6 +99,8 @@ class Front:
             else:
                 params = uri_params
             call = self._call(to, service, action, params, request_id, request.host)
+            if self._cloud.details is not None:
+                self._cloud.details.add(call, dict(request.args) if service == "s3" else {})
             fault = self._cloud.faults.take(
                 service, action, params, lambda: facts_of_call(call),
                 of_call={"access_key": to.access_key, "region": to.region},

@@ -26,6 +26,7 @@ from settings.shapes import (
     Tag,
     Verify,
     VpcId,
+    Zone,
 )
 
 MODELS_FOLDER = "/opt/ml/models"
@@ -97,9 +98,11 @@ class Batch(_Section):
     capacity: Literal["spot", "on-demand"] = "spot"
     min_vcpus: int = Field(0, ge=0)
     max_vcpus: int = Field(16, ge=1, le=10_000)
+    on_demand_max_vcpus: int = Field(0, ge=0, le=10_000)
     terminate_jobs_on_update: bool = False
     job_minutes_on_update: int = Field(30, ge=1, le=360)
     volume_initialization_rate: Rate = "auto"
+    fast_snapshot_restore_zones: tuple[Zone, ...] = Field((), max_length=10)
     volume_iops: int = Field(3000, ge=3000, le=80_000)
     volume_throughput: int = Field(250, ge=125, le=2000)
     log_retention_days: RetentionDays = 30
@@ -110,6 +113,27 @@ class Batch(_Section):
         if most < info.data.get("min_vcpus", 0):
             raise ValueError(f"is {most}, below minVcpus {info.data['min_vcpus']}")
         return most
+
+    @field_validator("on_demand_max_vcpus")
+    @classmethod
+    def _behind_spot(cls, vcpus: int, info: ValidationInfo) -> int:
+        if vcpus and info.data.get("capacity") == "on-demand":
+            raise ValueError(
+                f"is {vcpus}, but capacity is on-demand already: raise maxVcpus instead"
+            )
+        return vcpus
+
+    @field_validator("fast_snapshot_restore_zones")
+    @classmethod
+    def _not_with_a_rate(cls, zones: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        rate = info.data.get("volume_initialization_rate", "off")
+        if zones and rate != "off":
+            raise ValueError(
+                f"is given, but volumeInitializationRate is {rate}: EBS would use the rate and "
+                f"bill fast snapshot restore all the same; set volumeInitializationRate: off, or "
+                f"take the zones away"
+            )
+        return zones
 
 
 class Job(_Section):

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 import yaml
 
-from settings import MODELS_FOLDER, SettingsError, read_settings
+from settings import MODELS_FOLDER, Settings, SettingsError, read_settings
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor"
@@ -194,6 +194,21 @@ def test_every_fault_is_told_at_once() -> None:
             "auto, off or 100-300",
         ),
         ({"batch": {"jobMinutesOnUpdate": 361}}, "batch.jobMinutesOnUpdate", "equal to 360"),
+        (
+            {"batch": {"fastSnapshotRestoreZones": ["ap-northeast-2a"]}},
+            "batch.fastSnapshotRestoreZones",
+            "volumeInitializationRate is auto: EBS would use the rate",
+        ),
+        (
+            {"batch": {"volumeInitializationRate": "off", "fastSnapshotRestoreZones": ["Seoul"]}},
+            "batch.fastSnapshotRestoreZones[0]",
+            "a zone like ap-northeast-2a",
+        ),
+        (
+            {"batch": {"capacity": "on-demand", "onDemandMaxVcpus": 8}},
+            "batch.onDemandMaxVcpus",
+            "capacity is on-demand already",
+        ),
         ({"job": {"memory": 4}}, "job.memory", "did you mean memoryMib?"),
         ({"subnetId": "x"}, "subnetId", "did you mean subnetIds?"),
         ({"zzz": "x"}, "zzz", "known here: "),
@@ -241,14 +256,27 @@ def test_a_placeholder_is_a_fault_under_its_own_key(stack: str) -> None:
         assert any(line.startswith(f"  baked-ami:{key}: ") for line in lines)
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_a_stack_with_its_placeholders_filled_in_is_good(stack: str) -> None:
+def filled_in(stack: str) -> Settings:
+    """The settings of one of the project's own stacks, with every placeholder replaced."""
     filled = of_stack(stack)
     known = config(modelsBucket="my-models", imageDigest=DIGEST)
     for key, value in filled.items():
         if "REPLACE" in value:
             filled[key] = known[key]
-    read_settings(filled)
+    return read_settings(filled)
+
+
+def test_the_environments_differ_where_it_is_sensible_and_only_there() -> None:
+    local, dev, prod = filled_in("local"), filled_in("dev"), filled_in("prod")
+    assert local.batch.log_retention_days < dev.batch.log_retention_days
+    assert dev.batch.log_retention_days < prod.batch.log_retention_days
+    assert dev.batch.job_minutes_on_update < prod.batch.job_minutes_on_update
+    assert (dev.image_tag, prod.image_digest) == ("latest", DIGEST), "prod moves on purpose"
+    assert prod.batch.on_demand_max_vcpus > 0, "prod has somewhere to go when spot has not"
+    assert prod.build.verify == dev.build.verify == "on"
+    same = ("repository_url", "models_bucket", "base_ami", "system_update", "root_volume_gib")
+    for name in same:  # the recipe is one, so that prod takes the AMI that dev has baked
+        assert getattr(dev, name) == getattr(prod, name)
 
 
 def _properties(schema: dict[str, Any]) -> list[dict[str, Any]]:

@@ -70,7 +70,8 @@ def update(
         raise RuntimeError(f"{described.pulumi_type} cannot be updated in place")
     changed = frozenset(roots(changes(described, olds, old_inputs, news)))
     known = described.update(account, resource_id, olds, news, changed)
-    return _settled(described, account, resource_id, news, {**olds, **known})
+    settles = bool(changed) or described.settles_unchanged
+    return _settled(described, account, resource_id, news, {**olds, **known}, settles=settles)
 
 
 def _settled(
@@ -80,11 +81,13 @@ def _settled(
     news: Props,
     olds: Mapping[str, Any],
     finish: Callable[[Account, str, Props], None] | None = None,
+    *,
+    settles: bool = True,
 ) -> Made:
     """It exists now: whatever goes wrong from here on is its fault, and it stays in the state."""
     fault = None
     try:
-        for step in (finish, described.settle):
+        for step in (finish, described.settle if settles else None):
             if step is not None:
                 step(account, resource_id, news)
     except Exception as error:

@@ -41,7 +41,8 @@ class ResourceType:
 
     `create` gives the ID as soon as the thing exists; `finish` then does what a create still needs;
     `settle`, after a create and after an update, waits. Whatever those two raise, the resource is
-    kept in the state; an update with nothing changed is the engine's retry of them.
+    kept in the state; an update with nothing changed is the engine's retry of them, unless
+    `settles_unchanged` says that the real provider then does nothing at all.
     `read` gives what AWS knows, or None when it is gone. `update` gets the names of the changed
     attributes and gives the outputs that it knows already. `forced` adds replacement rules that
     look at more than one attribute; `unsettled` names the outputs that an update will change.
@@ -56,6 +57,7 @@ class ResourceType:
     update: Callable[[Account, str, Props, Props, frozenset[str]], Props] | None = None
     finish: Callable[[Account, str, Props], None] | None = None
     settle: Callable[[Account, str, Props], None] | None = None
+    settles_unchanged: bool = True
     forced: Callable[[Props, Props, Props, list[Change]], list[Change]] | None = None
     unsettled: Callable[[Props, Iterable[str]], frozenset[str]] | None = None
     auto_name: AutoName | None = None

@@ -96,6 +96,8 @@ def get_authorization_token(call: Call) -> Params:
     if others:
         raise not_modelled(f"logins to other accounts' registries ({', '.join(sorted(others))})")
     password, expires = registry.create_token(scope)
+    if call.cloud.details is not None:
+        call.cloud.details.hand_out(password, call)
     login = {
         "authorizationToken": base64.b64encode(f"AWS:{password}".encode()).decode(),
         "expiresAt": expires,

@@ -12,6 +12,7 @@ import pytest
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 
 from batch import GpuBatch, GpuBatchArgs
+from batch.environments import find_warning
 
 AMI = "ami-0123456789abcdef0"
 IMAGE = f"123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor@sha256:{'a' * 64}"
@@ -23,11 +24,14 @@ class Cloud(Mocks):
 
     def __init__(self) -> None:
         self.made: dict[str, dict[str, Any]] = {}
+        self.all: dict[tuple[str, str], dict[str, Any]] = {}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         kind = args.typ.rpartition(":")[2]
-        self.made[kind] = dict(args.inputs)
-        arn = f"arn:aws:{kind.lower()}:ap-northeast-2:123456789012:{kind}/{args.name}"
+        self.made.setdefault(kind, dict(args.inputs))
+        self.all[kind, args.name] = dict(args.inputs)
+        service = "iam" if kind in ("Role", "InstanceProfile") else kind.lower()
+        arn = f"arn:aws:{service}:ap-northeast-2:123456789012:{kind}/{args.name}"
         return f"{args.name}-id", {
             "name": args.name,
             **args.inputs,
@@ -69,6 +73,8 @@ def make(**given: Any) -> dict[str, Any]:
             queue=gpu.job_queue_arn,
             job=gpu.job_definition_arn,
             urn=gpu.urn,
+            groups=gpu.security_group_ids,
+            environments=gpu.compute_environment_arns,
         )
         return outputs.apply(found.update)
 
@@ -153,7 +159,8 @@ def test_only_a_lost_host_is_tried_again(cloud: Cloud) -> None:
 def test_everything_that_can_be_tagged_is(cloud: Cloud) -> None:
     make()
     untagged = [kind for kind, inputs in cloud.made.items() if inputs.get("tags") != TAGS]
-    assert sorted(untagged) == ["GpuBatch", "RolePolicy"]  # neither has tags in AWS
+    # The first is nothing in AWS, nor is the roll-out; the others have no tags there.
+    assert sorted(untagged) == ["GpuBatch", "RolePolicy", "RollOut", "ServiceRoles"]
     for specification in cloud.made["LaunchTemplate"]["tagSpecifications"]:
         assert specification["tags"] == {"Name": "gpu", **TAGS}
 
@@ -170,3 +177,118 @@ def test_outputs_are_those_of_what_it_made(cloud: Cloud) -> None:
         assert outputs[key].endswith(f"{kind}/gpu")
     (order,) = cloud.made["JobQueue"]["computeEnvironmentOrders"]
     assert order == {"order": 1, "computeEnvironment": outputs["environment"]}
+
+
+def test_without_groups_one_with_https_out_and_nothing_in_is_made(cloud: Cloud) -> None:
+    outputs = make(security_group_ids=[], vpc_id="vpc-1")
+    group = cloud.made["SecurityGroup"]
+    assert group["vpcId"] == "vpc-1"
+    assert "ingress" not in group
+    assert [(rule["fromPort"], rule["toPort"]) for rule in group["egress"]] == [(443, 443)]
+    assert outputs["groups"] == ["gpu-out-id"]
+    assert cloud.made["ComputeEnvironment"]["computeResources"]["securityGroupIds"] == [
+        "gpu-out-id"
+    ]
+
+
+def test_an_on_demand_environment_stands_behind_the_spot_one(cloud: Cloud) -> None:
+    outputs = make(max_vcpus=64, on_demand_max_vcpus=32, min_vcpus=4)
+    spot, on_demand = (
+        cloud.all["ComputeEnvironment", name]["computeResources"]
+        for name in ("gpu", "gpu-on-demand")
+    )
+    assert (spot["type"], on_demand["type"]) == ("SPOT", "EC2")
+    assert (spot["maxVcpus"], on_demand["maxVcpus"]) == (64, 32)
+    assert (spot["minVcpus"], on_demand["minVcpus"]) == (4, 0)
+    for own in ("ec2Configurations", "launchTemplate", "instanceRole"):
+        assert spot[own] == on_demand[own]
+    orders = cloud.made["JobQueue"]["computeEnvironmentOrders"]
+    assert [order["order"] for order in orders] == [1, 2]
+    assert [order["computeEnvironment"] for order in orders] == outputs["environments"]
+    (mapping,) = cloud.made["LaunchTemplate"]["blockDeviceMappings"]
+    assert mapping["ebs"]["volumeInitializationRate"] == 208, "5,000 among 24 machines of both"
+
+
+def test_the_roll_out_waits_longer_than_jobs_get(cloud: Cloud) -> None:
+    outputs = make(job_minutes_on_update=120)
+    roll_out = cloud.made["RollOut"]
+    assert roll_out["minutes"] > 120
+    assert roll_out["environments"] == [outputs["environment"]]
+    assert roll_out["ami_id"] == AMI
+
+
+@pytest.mark.parametrize(
+    ("given", "services"),
+    [
+        ({}, ["batch", "spot"]),
+        ({"spot": False}, ["batch"]),
+        ({"spot": False, "encryption_key": "arn:aws:kms:r:1:key/k"}, ["autoscaling", "batch"]),
+    ],
+)
+def test_the_accounts_service_roles_are_seen_to(
+    cloud: Cloud, given: dict[str, Any], services: list[str]
+) -> None:
+    make(**given)
+    assert cloud.made["ServiceRoles"]["services"] == [f"{one}.amazonaws.com" for one in services]
+
+
+def test_a_customer_key_is_granted_to_those_who_start_machines(cloud: Cloud) -> None:
+    key = "arn:aws:kms:ap-northeast-2:123456789012:key/k"
+    make(encryption_key=key, on_demand_max_vcpus=8)
+    grants = {name: inputs for (kind, name), inputs in cloud.all.items() if kind == "Grant"}
+    assert {inputs["keyId"] for inputs in grants.values()} == {key}
+    assert {name: inputs["granteePrincipal"] for name, inputs in grants.items()} == {
+        f"gpu-{market}": f"arn:aws:iam::123456789012:role/aws-service-role/{role}"
+        for market, role in (
+            ("batch", "batch.amazonaws.com/AWSServiceRoleForBatch"),
+            ("spot", "spot.amazonaws.com/AWSServiceRoleForEC2Spot"),
+            ("on-demand", "autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"),
+        )
+    }
+    assert "CreateGrant" in grants["gpu-spot"]["operations"]
+
+
+def test_snapshots_are_kept_ready_in_each_zone_asked_for(cloud: Cloud) -> None:
+    make(
+        fast_snapshot_restore_zones=["ap-northeast-2a", "ap-northeast-2c"],
+        volume_initialization_rate="off",
+        snapshot_id="snap-1",
+    )
+    kept = [inputs for (kind, _), inputs in cloud.all.items() if kind == "FastSnapshotRestore"]
+    assert kept == [
+        {"availabilityZone": zone, "snapshotId": "snap-1"}
+        for zone in ("ap-northeast-2a", "ap-northeast-2c")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"fast_snapshot_restore_zones": ["a"], "snapshot_id": "s"}, "exclude each other"),
+        (
+            {"fast_snapshot_restore_zones": ["a"], "volume_initialization_rate": "off"},
+            "needs snapshot_id",
+        ),
+        ({"spot": False, "on_demand_max_vcpus": 4}, "raise max_vcpus instead"),
+    ],
+)
+def test_arguments_that_exclude_each_other_are_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        GpuBatchArgs(ami_id=AMI, image_uri=IMAGE, region="r", subnet_ids=["s"], **given)
+
+
+def test_an_environment_that_cannot_change_in_place_is_warned_of(cloud: Cloud) -> None:
+    args: dict[str, Any] = {"ami_id": AMI, "image_uri": IMAGE, "region": "r", "subnet_ids": ["s"]}
+    assert find_warning(GpuBatchArgs(**args)) is None
+    others: list[dict[str, Any]] = [
+        {"allocation_strategy": "BEST_FIT"},
+        {"service_role": "arn:aws:iam::1:role/r"},
+    ]
+    for given in others:
+        told = find_warning(GpuBatchArgs(**args, **given))
+        assert told is not None
+        assert "every new AMI makes another environment" in told
+    make(allocation_strategy="BEST_FIT")
+    environment = cloud.made["ComputeEnvironment"]
+    assert environment["computeResources"]["allocationStrategy"] == "BEST_FIT"
+    assert "updatePolicy" not in environment

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Literal
+
 import pytest
 
-from batch.volumes import REGION_RATE, initialization_rate, vcpus_of
+from batch.volumes import REGION_RATE, initialization_rate, rate_warning, vcpus_of
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,20 @@ def test_a_given_rate_is_taken_as_it_is_and_off_is_off() -> None:
 
 def test_fewer_vcpus_than_one_machine_has_still_means_one_machine() -> None:
     assert initialization_rate("auto", instance_types=["p4d.24xlarge"], max_vcpus=1) == 300
+
+
+@pytest.mark.parametrize(
+    ("wanted", "max_vcpus", "told"),
+    [
+        ("auto", 200, None),
+        ("auto", 204, "51 machines at once"),
+        ("off", 10_000, None),
+        (300, 64, None),
+        (300, 68, "17 machines at once at 300 MiB/s .* 294 MiB/s is safer"),
+    ],
+)
+def test_a_rate_that_cannot_hold_is_warned_of(
+    wanted: int | Literal["auto", "off"], max_vcpus: int, told: str | None
+) -> None:
+    found = rate_warning(wanted, instance_types=["g5.xlarge"], max_vcpus=max_vcpus)
+    assert found is None if told is None else re.search(told, found or "")

@@ -32,6 +32,7 @@ TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 REPLACED = {"create-replacement", "replace", "delete-replaced"}
 ENVIRONMENT = "aws:batch/computeEnvironment:ComputeEnvironment"
 JOB = "aws:batch/jobDefinition:JobDefinition"
+ROLL_OUT = "pulumi-python:dynamic/baked_ami:RollOut"
 
 
 @dataclass
@@ -129,8 +130,9 @@ def test_another_image_under_the_same_tag_shows_in_the_preview(
     old, new = (f"{one[:19]}…" for one in told.digests)
     assert f"  image batch-processor:latest: digest {old} -> {new}" in plan.told
     assert plan.operations[AMI] in REPLACED
-    assert {plan.operations[kind] for kind in (ENVIRONMENT, TEMPLATE, JOB)} == {"update"}
-    assert set(plan.operations) == {AMI, ENVIRONMENT, TEMPLATE, JOB}
+    in_place = (ENVIRONMENT, TEMPLATE, JOB, ROLL_OUT)
+    assert {plan.operations[kind] for kind in in_place} == {"update"}
+    assert set(plan.operations) == {AMI, *in_place}
     assert made_since(cloud, before) == []
 
 

@@ -8,6 +8,7 @@ from local_cloud.pulumi_plugin.types.batch_definition import JOB_DEFINITION
 from local_cloud.pulumi_plugin.types.batch_environment import COMPUTE_ENVIRONMENT
 from local_cloud.pulumi_plugin.types.batch_queue import JOB_QUEUE
 from local_cloud.pulumi_plugin.types.ecr import REPOSITORY
+from local_cloud.pulumi_plugin.types.fast_snapshot_restore import FAST_SNAPSHOT_RESTORE
 from local_cloud.pulumi_plugin.types.iam_identity import INSTANCE_PROFILE, SERVICE_LINKED_ROLE
 from local_cloud.pulumi_plugin.types.iam_policies import (
     POLICY,
@@ -15,6 +16,7 @@ from local_cloud.pulumi_plugin.types.iam_policies import (
     ROLE_POLICY_ATTACHMENT,
 )
 from local_cloud.pulumi_plugin.types.iam_role import ROLE
+from local_cloud.pulumi_plugin.types.kms_grant import GRANT
 from local_cloud.pulumi_plugin.types.launch_template import LAUNCH_TEMPLATE
 from local_cloud.pulumi_plugin.types.logs import LOG_GROUP
 from local_cloud.pulumi_plugin.types.s3 import BUCKET, BUCKET_OBJECTS
@@ -26,6 +28,8 @@ _ALL = (
     *BUCKET_OBJECTS,
     COMPUTE_ENVIRONMENT,
     EGRESS_RULE,
+    FAST_SNAPSHOT_RESTORE,
+    GRANT,
     INGRESS_RULE,
     INSTANCE_PROFILE,
     JOB_DEFINITION,

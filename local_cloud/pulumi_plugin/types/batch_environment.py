@@ -124,13 +124,13 @@ def _update(
     account: Account, resource_id: str, olds: Props, news: Props, changed: frozenset[str]
 ) -> Props:
     batch = account.client("batch")
-    if changed - {"tags"} or not changed:
+    if changed - {"tags"}:  # else the real provider sends nothing, and waits for nothing
         request: Props = {"computeEnvironment": resource_id}
         if "serviceRole" in changed:
             request["serviceRole"] = news.get("serviceRole", "")
         if "state" in changed:
             request["state"] = str(news["state"]).upper()
-        if news.get("updatePolicy") and ("updatePolicy" in changed or not changed):
+        if news.get("updatePolicy") and "updatePolicy" in changed:
             request["updatePolicy"] = to_api(UPDATE_POLICY, news["updatePolicy"], "camel")
         if str(news["type"]).upper() == "MANAGED":
             request["computeResources"] = _resource_update(olds, news)
@@ -194,6 +194,7 @@ COMPUTE_ENVIRONMENT = ResourceType(
     create=_create,
     finish=_finish,
     settle=_wait_until_valid,
+    settles_unchanged=False,
     read=_read,
     update=_update,
     delete=_delete,

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
-from local_cloud.pulumi_plugin.values import from_struct
+from local_cloud.pulumi_plugin.values import from_struct, to_struct
 from local_cloud.services.batch_environments import go_on
 from tests.local_cloud.plugin.conftest import Engine, Resource
 
@@ -149,6 +149,34 @@ def test_an_update_that_becomes_invalid_keeps_the_resource_and_can_be_taken_back
     stack.environment.state = from_struct(detail.properties)
     stack.environment = engine.update(stack.environment, stack.of_environment(base_image))
     assert stack.environment.state["status"] == "VALID"
+
+
+def test_an_update_with_nothing_changed_neither_asks_nor_waits(
+    engine: Engine, cloud: Any, stack: Stack, base_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the real provider: what an earlier update left UPDATING is somebody else's to wait for."""
+    monkeypatch.setattr(cloud, "background", lambda _name, _job: None)  # it stays UPDATING
+    slow = stack.of_environment(base_image)
+    slow["computeResources"] |= {"maxVcpus": 8}
+    with pytest.raises(grpc.RpcError) as caught:
+        engine.stub.Update(
+            provider_pb2.UpdateRequest(
+                id=stack.environment.id,
+                urn=stack.environment.urn,
+                olds=to_struct(stack.environment.state),
+                old_inputs=to_struct(stack.environment.inputs),
+                news=to_struct(engine.check(stack.environment.urn, slow, {})[0]),
+                timeout=0.5,
+            )
+        )
+    message, detail = init_failure(caught)
+    assert "timed out while waiting" in message
+    stack.environment.inputs = from_struct(detail.inputs)
+    stack.environment.state = from_struct(detail.properties)
+    again = engine.update(stack.environment, slow)
+    assert again.state["status"] == "UPDATING"
+    monkeypatch.undo()
+    go_on(cloud)
 
 
 def test_a_refused_request_carries_awss_code_and_words(engine: Engine, stack: Stack) -> None:

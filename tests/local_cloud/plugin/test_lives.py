@@ -265,6 +265,39 @@ def test_rules_beside_a_group(engine: Any) -> None:
         assert engine.read(one) is None
 
 
+def test_a_grant_on_a_key(engine: Any, aws: Any) -> None:
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    role = "arn:aws:iam::123456789012:role/aws-service-role/spot.amazonaws.com/Spot"
+    inputs = {"keyId": key, "granteePrincipal": role, "operations": ["Decrypt", "CreateGrant"]}
+    made = engine.create("aws:kms/grant:Grant", "spot", inputs)
+    assert made.state["grantId"]
+    (grant,) = aws.client("kms").list_grants(KeyId=key)["Grants"]
+    assert (grant["GranteePrincipal"], sorted(grant["Operations"])) == (
+        role,
+        ["CreateGrant", "Decrypt"],
+    )
+    assert engine.read(made).inputs == made.inputs
+    assert engine.diff(made, inputs | {"operations": ["Decrypt"]}).replacing == ["operations"]
+    engine.delete(made)
+    assert engine.read(made) is None
+    engine.delete(made)
+
+
+def test_fast_snapshot_restore(engine: Any, aws: Any) -> None:
+    ec2 = aws.client("ec2")
+    volume = ec2.create_volume(AvailabilityZone="ap-northeast-2a", Size=1)["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    inputs = {"availabilityZone": "ap-northeast-2a", "snapshotId": snapshot}
+    made = engine.create("aws:ebs/fastSnapshotRestore:FastSnapshotRestore", "warm", inputs)
+    assert made.state["state"] == "enabled"
+    assert engine.read(made).inputs == made.inputs
+    assert engine.diff(made, inputs | {"snapshotId": "snap-1"}).replacing == ["snapshotId"]
+    engine.delete(made)
+    assert engine.read(made) is None
+    assert ec2.describe_fast_snapshot_restores()["FastSnapshotRestores"] == []
+    engine.delete(made)
+
+
 def test_objects_in_a_bucket(engine: Any, aws: Any) -> None:
     bucket = engine.create("aws:s3/bucket:Bucket", "models", {"forceDestroy": True})
     inputs = {"bucket": bucket.id, "content": "one"}
