@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from ami_provider import tags
+from ami_provider import tags, waiting
 from ami_provider.aws import Aws
-from ami_provider.cleaning import delete_ami, end_afterwards, remove_unless_good
-from ami_provider.errors import BakeError, is_not_found
+from ami_provider.cleaning import end_afterwards, remove_unless_good
+from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
-from ami_provider.images import (
-    Image,
-    create_image,
-    find_image,
-    get_state,
-    set_tags,
-    wait_until_available,
-)
+from ami_provider.image_removal import enable_image
+from ami_provider.image_state import Image, get_state
+from ami_provider.images import create_image, find_image, wait_until_available
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
 from ami_provider.launch import list_choices
 from ami_provider.machines import find_machine, launch_machine, terminate_machine, wait_until_ready
+from ami_provider.ownership import claim_image
 from ami_provider.provision import MODELS, list_stages, provision
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
 from ami_provider.verify import verify
 
-__all__ = ["BakedImage", "bake", "delete_ami"]
-
 GRACE_MIN = 15
 """Minutes beyond a stage's time-out after which a builder without its owner ends itself."""
+
+GIVE_UP_S = 60.0
+"""How long an AMI may be disabled without being deleted, until the next create takes it."""
 
 MAX_ROUNDS = 5
 """How often an AMI may be deleted by another's last owner between being found and being owned."""
@@ -44,8 +40,8 @@ MAX_ROUNDS = 5
 class BakedImage:
     """An AMI that is available, checked (unless that is off) and owned.
 
-    `owner_nonce` proves this ownership to `delete_ami`. `told` is what the builder's steps found
-    out (`45-fetch-models` has each model's SHA-256); empty for an AMI that was adopted.
+    `owner_nonce` is this claim on it, which `delete_ami` asks for. `told` is what the builder's
+    steps found out (`45-fetch-models` has each model's SHA-256); empty for an adopted AMI.
     `timings` holds seconds by stage, `warnings` what the reader must still be told (a machine that
     could not be ended).
     """
@@ -72,18 +68,23 @@ def bake(
     report: Callable[[str], None],
     user_tags: Mapping[str, str] | None = None,
     announce: Callable[[str], None] | None = None,
+    keep: int = 0,
 ) -> BakedImage:
     """Give the AMI of this recipe: an existing one of the same fingerprint, or a new one.
 
     Running it again after any interruption goes on where the last run stopped. After a failure
     nothing is left behind, except what `on_failure: keep` keeps and an AMI that is still being
-    made. `announce` gets the lines that must stay readable. Raises `BakeError`.
+    made. `announce` gets the lines that must stay readable; `keep` is how many earlier AMIs of the
+    lineage stay from now on. Raises `BakeError`.
     """
     stages = Stages(report, 0, announce)
     job = _create_job(recipe, site, lineage, aws, stages, user_tags or {})
     told: dict[str, Any] = {}
     for _ in range(MAX_ROUNDS):
         image = find_image(job)
+        if image is not None and image.state == "disabled":
+            _enable(job, image, keep)
+            continue
         adopted = image is not None and bool(image.verified)
         if image is None:
             image, told = _bake_image(job)
@@ -92,7 +93,7 @@ def bake(
         with remove_unless_good(job, image):  # One that somebody owns is never removed.
             if needs_check(image, site):
                 verify(job, image)
-            nonce = _own(job, image)
+            nonce = claim_image(job.aws, image.id, job.lineage, keep)
         if nonce:
             return _baked(job, image, told, nonce, adopted=adopted)
         job.say(f"{image.id} was deleted by its last owner meanwhile; once more")
@@ -151,16 +152,23 @@ def _take_over(job: Job, image: Image) -> Image:
     return image
 
 
-def _own(job: Job, image: Image) -> str:
-    """Write this lineage's ownership onto the AMI; gives its nonce, or "" if the AMI is gone."""
-    nonce = secrets.token_hex(8)
-    try:
-        set_tags(job.aws, (image.id,), {tags.get_owner_key(job.lineage): nonce})
-    except BakeError as error:
-        if error.__cause__ and is_not_found(error.__cause__):
-            return ""
-        raise
-    return nonce if get_state(job.aws, image.id) else ""
+def _enable(job: Job, image: Image, keep: int) -> None:
+    """Take an AMI that somebody disabled: its last owner, who is about to delete it, or a person.
+
+    The claim comes first, and the one who deletes it looks at the claims after disabling it.
+    Whoever did not finish within a minute is not at it any more.
+    """
+
+    def look() -> bool | None:
+        found = get_state(job.aws, image.id)
+        return None if found and found.state == "disabled" else True
+
+    with job.stages.stage(f"wait for {image.id}, which is disabled", expected_s=GIVE_UP_S):
+        claim_image(job.aws, image.id, job.lineage, keep)
+        try:
+            waiting.wait_until(look, timeout_s=GIVE_UP_S)
+        except waiting.WaitTimeoutError:
+            enable_image(job.aws, image.id)
 
 
 def _create_job(

@@ -14,12 +14,12 @@ from ami_provider.lookups.existing import find_baked
 from ami_provider.recipe import ImageRecipe
 from ami_provider.resolve import Resolution, find_bake_faults, find_bake_notes, resolve
 from ami_provider.resolved import ResolvedRecipe
-from ami_provider.site import BuildSite, Lineage
+from ami_provider.site import BuildSite, Lineage, Retention
 from ami_provider.unknowns import UNKNOWN, replace_unknown
 
 Props = dict[str, Any]
 
-GIVEN = ("recipe", "site", "tags", "lineage")
+GIVEN = ("recipe", "site", "tags", "keep", "lineage")
 DERIVED = ("fingerprint", "images", "manifest", "region", "resolved")
 """What a check adds to the inputs. They are inputs so that a preview knows them."""
 OUTPUTS = (
@@ -53,6 +53,7 @@ class Asked:
     site: BuildSite
     lineage: Lineage
     unknown: frozenset[str]
+    keep: int = 0
 
 
 def check_inputs(
@@ -96,7 +97,7 @@ def check_inputs(
 
 
 def read_inputs(given: Mapping[str, Any]) -> Asked:
-    """Parse recipe, site, tags and lineage, unknown values by stand-ins. Raises `FaultsError`."""
+    """Parse everything that is given, unknown values by stand-ins. Raises `FaultsError`."""
     known, unknown = replace_unknown(whole_numbers(given))
     site = known.get("site", {})
     if isinstance(site, dict):
@@ -106,14 +107,16 @@ def read_inputs(given: Mapping[str, Any]) -> Asked:
         _parse(ImageRecipe, known.get("recipe", {}), "recipe", faults),
         _parse(BuildSite, site, "site", faults),
         _parse(Lineage, known.get("lineage", {}), "lineage", faults),
+        _parse(Retention, {key: known[key] for key in ("keep",) if key in known}, "", faults),
     ]
-    recipe, place, lineage = parsed
+    recipe, place, lineage, retention = parsed
     if faults:
         raise FaultsError(faults)
     assert isinstance(recipe, ImageRecipe)
     assert isinstance(place, BuildSite)
     assert isinstance(lineage, Lineage)
-    return Asked(recipe, place, lineage, unknown)
+    assert isinstance(retention, Retention)
+    return Asked(recipe, place, lineage, unknown, retention.keep)
 
 
 def _parse(model: type[Model], data: Any, path: str, faults: list[Fault]) -> Model | None:

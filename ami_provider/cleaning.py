@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from ami_provider import tags
-from ami_provider.aws import Aws
 from ami_provider.commands import run_step
 from ami_provider.errors import BakeError
-from ami_provider.images import Image, ImagePendingError, delete_image, get_state, remove_tag
+from ami_provider.image_removal import delete_image
+from ami_provider.image_state import Image, get_state
+from ami_provider.images import ImagePendingError
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
 from ami_provider.machines import Machine, terminate_machine
-from ami_provider.site import Lineage
-from ami_provider.uses import find_users
 
 KEPT_HOURS = 4
 """How long a builder that `on_failure: keep` left running stays, unless somebody ends it."""
@@ -83,44 +81,3 @@ def _keep(job: Job, machine: Machine, error: BakeError) -> None:
         f"To end it: aws ec2 terminate-instances --region {region} --instance-ids {machine.id}. "
         f"The next `pulumi up` continues on it."
     )
-
-
-def delete_ami(
-    image_id: str,
-    *,
-    lineage: Lineage,
-    nonce: str,
-    aws: Aws,
-    report: Callable[[str], None],
-    snapshot_ids: tuple[str, ...] = (),
-) -> Literal["deleted", "shared", "stale"]:
-    """Let go of an AMI; deregister it and delete its snapshots when nobody else owns it.
-
-    `nonce` is what `bake` gave. `stale`: a later bake owns it now, nothing was changed. `shared`:
-    other stacks own it, only this ownership went. Raises `BakeError` while something uses it.
-    May be repeated; an AMI that is gone counts as deleted, its `snapshot_ids` go too.
-    """
-    image = get_state(aws, image_id)
-    if image is None:
-        delete_image(aws, Image(image_id, "", "gone", snapshot_ids))
-        return "deleted"
-    key = tags.get_owner_key(lineage)
-    owners = tags.find_owners(image.tags)
-    if owners.get(key, nonce) != nonce:
-        report(f"{image_id} belongs to a later bake: left alone")
-        return "stale"
-    if set(owners) - {key}:
-        remove_tag(aws, image_id, key)
-        report(f"{image_id} stays for its other owners")
-        return "shared"
-    users = find_users(aws, image_id)
-    if users:
-        raise BakeError(
-            f"the AMI {image_id} is still in use",
-            "\n".join(users),
-            "Let those go first (end the machines, point the environments at another AMI), then "
-            "run this again.",
-        )
-    report(f"deregistering {image_id} and deleting {len(image.snapshot_ids)} snapshots")
-    delete_image(aws, image)
-    return "deleted"

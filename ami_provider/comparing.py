@@ -15,7 +15,7 @@ GONE = "gone"
 """State of an AMI that was deregistered by hand while its snapshots are still there."""
 MAX_LINES = 20
 """Changes that are listed; a prefix of a thousand models could change as a whole."""
-IN_PLACE = ("site", "tags", "images")
+IN_PLACE = ("site", "tags", "keep", "images")
 """Inputs whose change is taken over without another AMI."""
 
 

@@ -1,62 +1,41 @@
-"""AMIs and their snapshots: found by fingerprint or name, made, waited for, owned, deleted."""
+"""The AMI of a bake: found by fingerprint or name, made, waited for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING
-
 from ami_provider import tags, waiting
-from ami_provider.aws import Aws
 from ami_provider.errors import (
     BakeError,
     bake_error,
     is_aws_error,
     is_duplicate_name,
-    is_in_use,
-    is_not_found,
     is_transient,
 )
+from ami_provider.image_state import Image, get_state, list_images
 from ami_provider.job import Job
 
-if TYPE_CHECKING:
-    from types_boto3_ec2.type_defs import ImageTypeDef
-
+STATES = ("available", "pending", "disabled")
+"""States of an AMI that can be had, the best first."""
 APPEAR_S = 60.0
 """How long an AMI that was just made may stay unseen by DescribeImages."""
 
 
-@dataclass(frozen=True)
-class Image:
-    """An AMI of ours as EC2 describes it at one moment."""
-
-    id: str
-    name: str
-    state: str
-    snapshot_ids: tuple[str, ...] = ()
-    tags: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
-
-    @property
-    def verified(self) -> str:
-        """`yes`, `off`, or empty for one that nobody has checked yet."""
-        return self.tags.get(tags.VERIFIED, "")
-
-
 def find_image(job: Job) -> Image | None:
-    """The account's own AMI with this fingerprint: available ones first, then those being made."""
+    """The account's own AMI with this fingerprint: available ones first, then those being made.
+
+    A disabled one comes last: somebody is about to delete it, or began to and was interrupted.
+    """
     by_tag = _describe(job, f"tag:{tags.FINGERPRINT}", job.fingerprint)
     by_name = _describe(job, "name", job.ami_name)
     usable = [i for i in {i.id: i for i in by_tag + by_name}.values() if _is_usable(job, i)]
-    usable.sort(key=lambda i: (i.state != "available", i.verified != tags.VERIFIED_YES, i.id))
+    verified = tags.VERIFIED_YES
+    usable.sort(key=lambda i: (STATES.index(i.state), i.verified != verified, i.id))
     return usable[0] if usable else None
 
 
 def _is_usable(job: Job, image: Image) -> bool:
     """Not failed or going, and ours: a name alone may be somebody else's."""
     known = image.tags.get(tags.FINGERPRINT) == job.fingerprint
-    return known and image.state in ("available", "pending")
+    return known and image.state in STATES
 
 
 def create_image(job: Job, machine_id: str) -> Image:
@@ -106,7 +85,12 @@ def wait_until_available(job: Job, image: Image) -> Image:
 
     def look() -> Image | None:
         nonlocal seen
-        found = get_state(job.aws, image.id)
+        try:
+            found = get_state(job.aws, image.id)
+        except BakeError as error:
+            if error.__cause__ and is_transient(error.__cause__):
+                raise waiting.NoAnswerError(error) from error
+            raise
         if found is None:
             return Image(image.id, image.name, "gone") if seen else None
         seen = True
@@ -136,99 +120,5 @@ class ImagePendingError(BakeError):
 ImagePendingError.__module__ = "builtins"
 
 
-def get_state(aws: Aws, image_id: str) -> Image | None:
-    """The AMI as it is now; None if EC2 does not know it, or not yet."""
-    try:
-        found = aws.ec2.describe_images(ImageIds=[image_id])["Images"]
-    except Exception as error:
-        if is_not_found(error):
-            return None
-        if is_transient(error):
-            return Image(image_id, "", "pending")
-        raise bake_error(error, f"could not look at {image_id}", "ec2:DescribeImages") from error
-    return _image(found[0]) if found else None
-
-
-def set_tags(aws: Aws, ids: tuple[str, ...], new: dict[str, str]) -> None:
-    """Write tags onto an AMI and its snapshots; old values of the same keys go."""
-    try:
-        aws.ec2.create_tags(Resources=list(ids), Tags=tags.to_list(new))
-    except Exception as error:
-        raise bake_error(error, f"could not tag {ids[0]}", "ec2:CreateTags") from error
-
-
-def remove_tag(aws: Aws, image_id: str, key: str) -> None:
-    """Take one tag off an AMI; nothing happens if either is gone."""
-    try:
-        aws.ec2.delete_tags(Resources=[image_id], Tags=[{"Key": key}])
-    except Exception as error:
-        if not is_not_found(error):
-            raise bake_error(error, f"could not untag {image_id}", "ec2:DeleteTags") from error
-
-
-def delete_image(aws: Aws, image: Image) -> None:
-    """Deregister the AMI, then delete every snapshot of it. May be repeated.
-
-    Snapshots of an AMI that is still being made are found by its tags, which they share.
-    """
-    snapshots = set(image.snapshot_ids)
-    found = get_state(aws, image.id)
-    if found is not None:
-        snapshots.update(found.snapshot_ids)
-        _repeat(
-            lambda: aws.ec2.deregister_image(ImageId=image.id),
-            f"could not deregister {image.id}",
-            "ec2:DeregisterImage",
-        )
-    for snapshot in sorted(snapshots):
-        _repeat(
-            partial(aws.ec2.delete_snapshot, SnapshotId=snapshot),
-            f"could not delete {snapshot}, a snapshot of {image.id}",
-            "ec2:DeleteSnapshot",
-        )
-
-
-def _repeat(act: Callable[[], object], brief: str, action: str) -> None:
-    """Do a removal until it is done, through throttling, faults and "in use" for a moment."""
-
-    def attempt() -> bool | None:
-        try:
-            act()
-        except Exception as error:
-            if is_not_found(error):
-                return True
-            if is_transient(error) or is_in_use(error):
-                return None
-            if not is_aws_error(error):
-                raise
-            raise bake_error(error, brief, action) from error
-        return True
-
-    try:
-        waiting.wait_until(attempt, timeout_s=180, first_s=1.0)
-    except waiting.WaitTimeoutError:
-        raise BakeError(brief, f"{action} kept failing for three minutes.", "Try again.") from None
-
-
 def _describe(job: Job, name: str, value: str) -> list[Image]:
-    try:
-        pages = job.aws.ec2.get_paginator("describe_images").paginate(
-            Owners=["self"], Filters=[{"Name": name, "Values": [value]}]
-        )
-        return [_image(found) for page in pages for found in page["Images"]]
-    except Exception as error:
-        if not is_aws_error(error):
-            raise
-        raise bake_error(error, "could not look for the AMI", "ec2:DescribeImages") from error
-
-
-def _image(found: ImageTypeDef) -> Image:
-    disks = (d.get("Ebs", {}).get("SnapshotId") for d in found.get("BlockDeviceMappings", ()))
-    return Image(
-        found["ImageId"],
-        found.get("Name", ""),
-        found.get("State", "pending"),
-        tuple(d for d in disks if d),
-        tags.to_mapping(found.get("Tags")),
-        found.get("StateReason", {}).get("Message", ""),
-    )
+    return list_images(job.aws, {"Name": name, "Values": [value]})

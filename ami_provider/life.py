@@ -7,13 +7,15 @@ from typing import Any
 
 from ami_provider import errors, tags
 from ami_provider.aws import Aws, get_aws
-from ami_provider.bake import BakedImage, bake, delete_ami
+from ami_provider.bake import BakedImage, bake
 from ami_provider.checking import DERIVED, GIVEN, OWN, Props, read_inputs
 from ami_provider.comparing import GONE
+from ami_provider.deleting import Owner, delete_ami, prune
 from ami_provider.errors import BakeError
 from ami_provider.faults import parse
 from ami_provider.fingerprint import whole_numbers
 from ami_provider.lookups.existing import get_content_tags, get_snapshot_ids
+from ami_provider.ownership import set_keep
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
@@ -34,6 +36,7 @@ def create_ami(props: Props) -> Props:
         report=create_reporter(asked.lineage.urn),
         announce=create_announcer(asked.lineage.urn),
         user_tags=asked.site.tags | get_content_tags(recipe),
+        keep=asked.keep,
     )
     if image.adopted:
         create_announcer(asked.lineage.urn)(f"{image.ami_id} has this content: used, not baked.")
@@ -122,11 +125,20 @@ def update_ami(image_id: str, olds: Props, news: Props) -> Props:
     except Exception as error:
         way_out = "Run `pulumi refresh`, then try again."
         raise _failed(error, f"could not update {image_id}", action, way_out) from error
+    _update_keep(image_id, olds, news, aws)
     return outs | {"state": "available"}
 
 
+def _update_keep(image_id: str, olds: Props, news: Props, aws: Aws) -> None:
+    old, new = (int(props.get("keep") or 0) for props in (olds, news))
+    if old != new:
+        lineage = parse(Lineage, news["lineage"], ("lineage",))
+        set_keep(aws, image_id, lineage, new)
+        prune(image_id, new, Owner(aws, lineage, create_announcer(lineage.urn)))
+
+
 def delete_owned(image_id: str, props: Props) -> None:
-    """Let go of the AMI; it and its snapshots go with their last owner. May be repeated."""
+    """Let go of the AMI: kept for a rollback, left to others, or deleted. May be repeated."""
     lineage = parse(Lineage, props["lineage"], ("lineage",))
     nonce = str(props.get("owner_nonce", ""))
     if not nonce:
@@ -135,12 +147,11 @@ def delete_owned(image_id: str, props: Props) -> None:
             "There is no owner_nonce in it: it was written by hand or by another version.",
             f"Delete the AMI yourself, then run `pulumi state delete` for {lineage.urn}.",
         )
+    aws = get_aws(str(props["region"]))
     delete_ami(
         image_id,
-        lineage=lineage,
+        owner=Owner(aws, lineage, create_announcer(lineage.urn)),
         nonce=nonce,
-        aws=get_aws(str(props["region"])),
-        report=create_reporter(lineage.urn),
         snapshot_ids=tuple(map(str, props.get("snapshot_ids", []))),
     )
 

@@ -44,8 +44,9 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
     """An AMI with container images and models in it, baked when its content changes.
 
     A change of `recipe` that changes content replaces the AMI (the new one first); a change of
-    `site` or `tags` does not. Every fault of the inputs is told at preview, on its own property.
-    It leaves behind one AMI and its snapshots, and nothing once it is destroyed.
+    `site`, `tags` or `keep` does not. Every fault of the inputs is told at preview, on its own
+    property. It leaves behind one AMI and its snapshots, as many earlier ones as `keep` says, and
+    nothing once it is destroyed.
     """
 
     ami_id: pulumi.Output[str]
@@ -72,9 +73,13 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
         recipe: ImageRecipeArgs,
         site: BuildSiteArgs,
         tags: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
+        keep: pulumi.Input[int] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`name` becomes part of the AMI's name. `tags` go on everything that is made for it.
+
+        `keep`: how many earlier AMIs stay for a rollback once another one has replaced them (0).
+        One that is still in use is not removed; destroying the resource removes them all.
 
         Where an input is an output of a resource of the same program, pass what AWS answers (an
         `arn`, an `id`, a `repository_url`) rather than a name that is known beforehand: a known
@@ -94,6 +99,7 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
             "recipe": to_inputs(recipe),
             "site": to_inputs(site),
             "tags": tags or {},
+            "keep": keep,
             "lineage": lineage,
         }
         shown = dict.fromkeys(OUTPUTS)

@@ -141,6 +141,12 @@ class BuildSite(Frozen):
         return value
 
 
+class Retention(Frozen):
+    """How many earlier AMIs of a lineage stay for a rollback, beside the current one."""
+
+    keep: Annotated[int, Field(ge=0, le=100)] = 0
+
+
 class Lineage(Frozen):
     """Whose image this is: successive AMIs of one resource share it.
 

@@ -19,6 +19,9 @@ ATTEMPT = PREFIX + "attempt"
 STEP = PREFIX + "step"
 VERIFIED = PREFIX + "verified"
 OWNER = PREFIX + "owner/"
+KEEP = PREFIX + "keep/"
+SOURCE = PREFIX + "source"
+"""On a copy in another region: `<region>/<AMI>` of what it was copied from."""
 
 VERIFIED_YES = "yes"
 VERIFIED_OFF = "off"
@@ -49,13 +52,22 @@ def get_path(lineage: Line) -> str:
 
 
 def get_owner_key(lineage: Line) -> str:
-    """The tag by which one resource of one stack owns an AMI; its value is that create's nonce."""
+    """The tag by which one resource of one stack owns an AMI; its value is a `claims.Claim`."""
+    return OWNER + _get_owner(lineage)
+
+
+def get_keep_key(lineage: Line) -> str:
+    """The tag of its current AMI that says how many earlier ones the resource keeps."""
+    return KEEP + _get_owner(lineage)
+
+
+def _get_owner(lineage: Line) -> str:
     who = lineage.urn or get_path(lineage)
-    return OWNER + hashlib.sha256(who.encode()).hexdigest()[:16]
+    return hashlib.sha256(who.encode()).hexdigest()[:16]
 
 
 def find_owners(tags: Mapping[str, str]) -> dict[str, str]:
-    """Owner tag -> nonce, of everyone who owns the AMI with these tags."""
+    """Owner tag -> claim, of everyone who owns the AMI with these tags."""
     return {key: value for key, value in tags.items() if key.startswith(OWNER)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ami_provider import tags
 from ami_provider.cleaning import end_afterwards
 from ami_provider.errors import BakeError
-from ami_provider.images import Image, set_tags
+from ami_provider.image_state import Image, set_tags
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
 from ami_provider.machines import (

@@ -1,4 +1,4 @@
-"""What can be changed on an image: sharing, deprecation, disabling, protection; and who uses it."""
+"""What can be changed on an image: sharing, deprecation, disabling, protection."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from datetime import UTC
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_images import LATEST_DEPRECATION, get_own_image
-from local_cloud.services.ec2_model import (
-    instances,
-    mine,
-    now,
-    refuse_dry_run,
-    timestamp_text,
-)
-from local_cloud.services.ec2_network import moto_ec2
+from local_cloud.services.ec2_model import now, refuse_dry_run, timestamp_text
 from local_cloud.services.ec2_snapshots import changed_permissions
 
 
@@ -121,33 +114,3 @@ def disable_protection(call: Call) -> Params:
     refuse_dry_run(call)
     image.protection = "disabled"
     return {"Return": "disabled"}
-
-
-@handles("ec2", "DescribeImageReferences")
-def describe_image_references(call: Call) -> Params:
-    """Machines that are not terminated, and launch template versions, that use these images."""
-    wanted = set(call.params["ImageIds"])
-    kinds = [one["ResourceType"] for one in call.params.get("ResourceTypes", [])]
-    everything = call.params.get("IncludeAllResourceTypes")
-    for kind in kinds:
-        if kind not in ("ec2:Instance", "ec2:LaunchTemplate"):
-            raise not_modelled(f"image references of the type {kind}")
-    arn = f"arn:aws:ec2:{call.region}:{call.account}"
-    found = []
-    if everything or "ec2:Instance" in kinds:
-        found += [
-            {"ImageId": one.view["ImageId"], "ResourceType": "ec2:Instance",
-             "Arn": f"{arn}:instance/{one.id}"}
-            for one in mine(call, instances(call.cloud))
-            if one.view["ImageId"] in wanted and one.state != "terminated"
-        ]  # fmt: skip
-    if everything or "ec2:LaunchTemplate" in kinds:
-        with moto_ec2(call.cloud, call.region, call.account) as backend:
-            found += [
-                {"ImageId": version.data["ImageId"], "ResourceType": "ec2:LaunchTemplate",
-                 "Arn": f"{arn}:launch-template/{template.id}"}
-                for template in backend.launch_templates.values()
-                for version in template.versions
-                if version is not None and version.data.get("ImageId") in wanted
-            ]  # fmt: skip
-    return {"ImageReferences": found}

@@ -1,9 +1,21 @@
-"""Where moto's launch templates differ from AWS's: their own tags, and templates that are gone."""
+"""Where moto's launch templates differ from AWS's: tags, filters, pages, what is gone."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError
+from local_cloud.services.ec2_filters import filtered, page
+
+VERSION_FIELDS = {
+    "image-id": "LaunchTemplateData.ImageId",
+    "instance-type": "LaunchTemplateData.InstanceType",
+    "is-default-version": "DefaultVersion",
+    "create-time": "CreateTime",
+}
+MOST = 200
+"""Versions on one page."""
 
 
 @handles("ec2", "CreateLaunchTemplate")
@@ -39,6 +51,20 @@ def describe(call: Call) -> Params:
     for template in answer["LaunchTemplates"]:
         template["Tags"] = _tags(call, template["LaunchTemplateId"])
     return answer
+
+
+@handles("ec2", "DescribeLaunchTemplateVersions")
+def describe_versions(call: Call) -> Params:
+    """With filters and pages, which moto does not have."""
+    ours = ("Filters", "MaxResults", "NextToken", "ResolveAlias")
+    asked = {key: value for key, value in call.params.items() if key not in ours}
+    found = call.moto(asked | {"MaxResults": 10_000})["LaunchTemplateVersions"]
+    named = call.params.get("Versions")
+    if not named:
+        found.sort(key=lambda version: version["VersionNumber"], reverse=True)
+    kept = filtered(call, found, VERSION_FIELDS, call.action)
+    paged = replace(call, params={"MaxResults": MOST} | call.params)
+    return page(paged, kept, "LaunchTemplateVersions")
 
 
 @handles("ec2", "DeleteLaunchTemplate")

@@ -77,6 +77,7 @@ class Bakery:
         recipe: ResolvedRecipe | None = None,
         site: BuildSite | None = None,
         lineage: Lineage | None = None,
+        keep: int = 0,
     ) -> BakedImage:
         return bake(
             recipe or self.resolve(),
@@ -85,6 +86,7 @@ class Bakery:
             aws=self.aws,
             report=self.said.append,
             user_tags={"team": "vision"},
+            keep=keep,
         )
 
     def count(self) -> dict[str, int]:

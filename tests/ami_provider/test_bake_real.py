@@ -10,11 +10,13 @@ from contextlib import contextmanager
 import pytest
 
 from ami_provider import tags
-from ami_provider.bake import delete_ami
 from ami_provider.commands import read_file, run_command
+from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
-from ami_provider.images import Image, create_image, delete_image, wait_until_available
+from ami_provider.image_removal import delete_image
+from ami_provider.image_state import Image
+from ami_provider.images import create_image, wait_until_available
 from ami_provider.job import Job
 from ami_provider.machines import Machine, launch_machine, terminate_machine, wait_until_ready
 from ami_provider.provision import list_stages, provision
@@ -75,9 +77,8 @@ def do(job: Job, machine: Machine, script: str) -> str:
 
 
 def delete(bakery: Bakery, ami_id: str, nonce: str) -> None:
-    told = delete_ami(
-        ami_id, lineage=bakery.lineage(), nonce=nonce, aws=bakery.aws, report=bakery.said.append
-    )
+    owner = Owner(bakery.aws, bakery.lineage(), bakery.said.append)
+    told = delete_ami(ami_id, owner=owner, nonce=nonce)
     assert told == "deleted"
 
 

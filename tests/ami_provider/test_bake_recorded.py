@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pytest
 
 from ami_provider import tags
-from ami_provider.bake import delete_ami
 from ami_provider.errors import BakeError
 from local_cloud.faults import Fault, Faults
 from local_cloud.machines.contract import Outcome, Script
@@ -97,54 +96,6 @@ def test_the_same_recipe_again_is_adopted_without_a_machine(bakery: Bakery) -> N
         first.owner_nonce,
         second.owner_nonce,
     }
-
-
-def test_a_shared_ami_goes_with_its_last_owner(bakery: Bakery) -> None:
-    first = bakery.bake()
-    second = bakery.bake(lineage=bakery.lineage("prod"))
-
-    def delete(stack: str, nonce: str) -> str:
-        return delete_ami(
-            first.ami_id, lineage=bakery.lineage(stack), nonce=nonce, aws=bakery.aws,
-            report=bakery.said.append, snapshot_ids=first.snapshot_ids,
-        )  # fmt: skip
-
-    assert delete("dev", first.owner_nonce) == "shared"
-    assert bakery.count() == ONE_AMI
-    assert delete("prod", second.owner_nonce) == "deleted"
-    assert bakery.count() == EMPTY
-    assert delete("prod", second.owner_nonce) == "deleted"
-
-
-def test_a_stale_owner_deletes_nothing(bakery: Bakery) -> None:
-    first = bakery.bake()
-    again = bakery.bake()  # The same resource made it once more: a rollback.
-
-    told = delete_ami(
-        first.ami_id, lineage=bakery.lineage(), nonce=first.owner_nonce, aws=bakery.aws,
-        report=bakery.said.append,
-    )  # fmt: skip
-
-    assert told == "stale"
-    assert bakery.count() == ONE_AMI
-    assert list(tags.find_owners(get_tags(bakery, again.ami_id)).values()) == [again.owner_nonce]
-
-
-def test_an_ami_in_use_is_not_deleted(bakery: Bakery) -> None:
-    baked = bakery.bake()
-    made = bakery.aws.ec2.run_instances(
-        ImageId=baked.ami_id, InstanceType="g5.xlarge", MinCount=1, MaxCount=1, SubnetId=SUBNETS[0]
-    )
-    machine = made["Instances"][0]["InstanceId"]
-
-    with pytest.raises(BakeError, match="still in use") as raised:
-        delete_ami(
-            baked.ami_id, lineage=bakery.lineage(), nonce=baked.owner_nonce, aws=bakery.aws,
-            report=bakery.said.append,
-        )  # fmt: skip
-
-    assert machine in raised.value.details
-    assert bakery.count()["images"] == 1
 
 
 def test_a_step_that_fails_says_why_and_leaves_nothing(bakery: Bakery) -> None:
