@@ -43,6 +43,7 @@ def main() -> None:
         recipe=recipe(settings),
         site=site(settings, access, groups),
         tags=tags,
+        keep=settings.keep,
     )
     gpu = GpuBatch("gpu", batch_args(settings, ami, groups, tags))
     outputs = {

@@ -164,6 +164,7 @@ class Settings(_Section):
     base_update: Literal["with-content", "always", "never"] = "with-content"
     system_update: bool = True
     root_volume_gib: int = Field(30, ge=8, le=65_536)
+    keep: int = Field(0, ge=0, le=100)
     build: Build = Build()
     batch: Batch = Batch()
     job: Job = Job()

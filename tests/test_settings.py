@@ -181,6 +181,7 @@ def test_every_fault_is_told_at_once() -> None:
         ),
         ({"baseAmi": "ubuntu"}, "baseAmi", "al2023-gpu, al2-gpu"),
         ({"baseUpdate": "sometimes"}, "baseUpdate", "'with-content', 'always' or 'never'"),
+        ({"keep": "-1"}, "keep", "greater than or equal to 0"),
         ({"rootVolumeGib": "4"}, "rootVolumeGib", "greater than or equal to 8"),
         ({"build": {"capacity": "cheap"}}, "build.capacity", "'spot'"),
         ({"build": {"instanceTypes": ["big"]}}, "build.instanceTypes[0]", "a machine type"),
@@ -242,7 +243,15 @@ def test_the_example_explains_every_setting() -> None:
 def test_the_examples_values_are_the_defaults() -> None:
     example = read_settings(of_stack("example"))
     plain = read_settings(config())
-    for section in ("batch", "job", "base_ami", "base_update", "system_update", "root_volume_gib"):
+    for section in (
+        "batch",
+        "job",
+        "base_ami",
+        "base_update",
+        "system_update",
+        "root_volume_gib",
+        "keep",
+    ):
         assert getattr(example, section) == getattr(plain, section)
 
 
@@ -273,6 +282,7 @@ def test_the_environments_differ_where_it_is_sensible_and_only_there() -> None:
     assert dev.batch.job_minutes_on_update < prod.batch.job_minutes_on_update
     assert (dev.image_tag, prod.image_digest) == ("latest", DIGEST), "prod moves on purpose"
     assert prod.batch.on_demand_max_vcpus > 0, "prod has somewhere to go when spot has not"
+    assert prod.keep > dev.keep, "prod can roll back"
     assert prod.build.verify == dev.build.verify == "on"
     same = ("repository_url", "models_bucket", "base_ami", "system_update", "root_volume_gib")
     for name in same:  # the recipe is one, so that prod takes the AMI that dev has baked

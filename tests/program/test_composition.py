@@ -66,6 +66,12 @@ def test_the_amis_id_and_digest_flow_into_batch(monkeypatch: pytest.MonkeyPatch)
     assert job["image"] == URI
 
 
+def test_how_many_amis_are_kept_is_no_part_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, keeping = (run(monkeypatch, keep=n).made["BakedAmi", "gpu"] for n in (None, "3"))
+    assert (plain["keep"], keeping["keep"]) == (0, 3)
+    assert plain["recipe"] == keeping["recipe"]
+
+
 def test_the_recipe_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = run(
         monkeypatch,
