@@ -82,6 +82,7 @@ def recipe(settings: Settings) -> ImageRecipeArgs:
         ],
         system_update=SystemUpdateArgs(enabled=settings.system_update),
         root_volume=RootVolumeArgs(size_gib=settings.root_volume_gib),
+        encryption_key=settings.encryption_key,
     )
 
 
@@ -135,6 +136,7 @@ def batch_args(
         snapshot_id=ami.snapshot_ids.apply(lambda ids: ids[0])
         if environment.fast_snapshot_restore_zones
         else None,
+        encryption_key=settings.encryption_key,
         volume_iops=environment.volume_iops,
         volume_throughput=environment.volume_throughput,
         log_retention_days=environment.log_retention_days,

@@ -14,6 +14,7 @@ from settings.shapes import (
     Destination,
     Digest,
     GroupId,
+    KeyArn,
     LogPlace,
     MachineType,
     Minutes,
@@ -165,6 +166,7 @@ class Settings(_Section):
     system_update: bool = True
     root_volume_gib: int = Field(30, ge=8, le=65_536)
     keep: int = Field(0, ge=0, le=100)
+    encryption_key: KeyArn | None = None
     build: Build = Build()
     batch: Batch = Batch()
     job: Job = Job()

@@ -74,6 +74,13 @@ Repository = Annotated[str, AfterValidator(_repository)]
 SubnetId = Annotated[str, _shaped(r"subnet-[0-9a-f]{8,17}", "a subnet ID like subnet-0a1b2c3d")]
 GroupId = Annotated[str, _shaped(r"sg-[0-9a-f]{8,17}", "a security group ID like sg-0a1b2c3d")]
 VpcId = Annotated[str, _shaped(r"vpc-[0-9a-f]{8,17}", "a VPC ID like vpc-0a1b2c3d")]
+KeyArn = Annotated[
+    str,
+    _shaped(
+        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[0-9a-zA-Z-]+",
+        "the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID",
+    ),
+]
 Zone = Annotated[str, _shaped(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "a zone like ap-northeast-2a")]
 Bucket = Annotated[str, _shaped(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's bare name")]
 LogPlace = Annotated[

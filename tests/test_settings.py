@@ -182,6 +182,7 @@ def test_every_fault_is_told_at_once() -> None:
         ({"baseAmi": "ubuntu"}, "baseAmi", "al2023-gpu, al2-gpu"),
         ({"baseUpdate": "sometimes"}, "baseUpdate", "'with-content', 'always' or 'never'"),
         ({"keep": "-1"}, "keep", "greater than or equal to 0"),
+        ({"encryptionKey": "alias/mine"}, "encryptionKey", "the ARN of a KMS key"),
         ({"rootVolumeGib": "4"}, "rootVolumeGib", "greater than or equal to 8"),
         ({"build": {"capacity": "cheap"}}, "build.capacity", "'spot'"),
         ({"build": {"instanceTypes": ["big"]}}, "build.instanceTypes[0]", "a machine type"),
