@@ -31,10 +31,11 @@ def skip_the_sdk() -> None:
 
 
 def main() -> int:
-    """Serve until the engine ends this process; exit code 0."""
+    """Serve until the engine ends this process, or is gone itself; exit code 0."""
     skip_the_sdk()
     from pulumi.runtime.proto import provider_pb2_grpc
 
+    from local_cloud.pulumi_plugin.engine_watch import watch_engine
     from local_cloud.pulumi_plugin.server import AwsStandIn
 
     stop = threading.Event()
@@ -46,6 +47,8 @@ def main() -> int:
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
+    if len(sys.argv) > 1:
+        watch_engine(sys.argv[1], stop.set)
     stop.wait()
     server.stop(grace=1.0)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,25 @@ def test_started_by_path_from_anywhere(tmp_path: Path, by: str) -> None:
     finally:
         process.terminate()
         assert process.wait(timeout=30) == 0
+
+
+def test_it_ends_when_its_engine_is_gone() -> None:
+    """The engine is killed: nobody says a word, its port just closes."""
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        process = subprocess.Popen(
+            [PLUGIN, f"127.0.0.1:{engine.getsockname()[1]}"],
+            env=environment(LOCAL_CLOUD_PYTHON=sys.executable),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert int(process.stdout.readline())
+        connection, _ = engine.accept()
+        connection.close()  # An engine closes what stays silent; that is not its end.
+        connection, _ = engine.accept()
+        assert process.poll() is None
+    connection.close()
+    assert process.wait(timeout=60) == 0
 
 
 def test_no_fitting_python_is_said(tmp_path: Path) -> None:
