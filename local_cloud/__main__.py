@@ -27,6 +27,10 @@ FAULTS = click.option(
     "--faults", "faults_file", type=click.Path(dir_okay=False, path_type=Path),
     help="JSON list of failures on order.",
 )  # fmt: skip
+LATENCY = click.option(
+    "--latency", metavar="PROFILE", envvar="LOCAL_CLOUD_LATENCY",
+    help="How long things take: a JSON file, or the name of a built-in profile (aws, 1s, 5s, 20s).",
+)  # fmt: skip
 RECORDED = click.option(
     "--recorded", is_flag=True, help="Only record machines, also where real ones could run."
 )
@@ -51,6 +55,7 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 picks a free one.")
 @STATE
 @FAULTS
+@LATENCY
 @RECORDED
 @READING
 @DETAILS
@@ -58,6 +63,7 @@ def serve(
     port: int,
     state: Path | None,
     faults_file: Path | None,
+    latency: str | None,
     recorded: bool,
     batch_ami_reading: AmiReading,
     call_details: Path | None,
@@ -67,8 +73,8 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     cloud = _open(
-        port=port, state=state, faults_file=faults_file, recorded=recorded,
-        ami_reading=batch_ami_reading, details=call_details,
+        port=port, state=state, faults_file=faults_file, latency=latency,
+        recorded=recorded, ami_reading=batch_ami_reading, details=call_details,
     )  # fmt: skip
     try:
         ready = {
@@ -85,6 +91,7 @@ def serve(
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @STATE
 @FAULTS
+@LATENCY
 @RECORDED
 @READING
 @DETAILS
@@ -92,6 +99,7 @@ def serve(
 def run(
     state: Path | None,
     faults_file: Path | None,
+    latency: str | None,
     recorded: bool,
     batch_ami_reading: AmiReading,
     call_details: Path | None,
@@ -110,8 +118,8 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, forward)
     cloud = _open(
-        port=0, state=state, faults_file=faults_file, recorded=recorded,
-        ami_reading=batch_ami_reading, details=call_details,
+        port=0, state=state, faults_file=faults_file, latency=latency,
+        recorded=recorded, ami_reading=batch_ami_reading, details=call_details,
     )  # fmt: skip
     status = 1
     try:
@@ -166,19 +174,22 @@ def jobs(state: Path | None, as_json: bool) -> None:
 
 
 def _open(
-    *, port: int, state: Path | None, faults_file: Path | None, recorded: bool,
-    ami_reading: AmiReading, details: Path | None,
+    *, port: int, state: Path | None, faults_file: Path | None, latency: str | None,
+    recorded: bool, ami_reading: AmiReading, details: Path | None,
 ) -> Any:  # fmt: skip
     from local_cloud.cloud import Cloud
+    from local_cloud.latency import ProfileError, read_profile
 
     try:
         faults = read_faults(faults_file) if faults_file else Faults()
+        profile = read_profile(latency) if latency else None
         batch = settings_from_environment()
         batch.ami_reading = ami_reading
         return Cloud(
-            state=state, faults=faults, port=port, real=not recorded, batch=batch, details=details
-        ).start()
-    except (FaultsFileError, SettingsError, StateError) as error:
+            state=state, faults=faults, latency=profile, port=port, real=not recorded,
+            batch=batch, details=details,
+        ).start()  # fmt: skip
+    except (FaultsFileError, ProfileError, SettingsError, StateError) as error:
         raise click.ClickException(str(error)) from None
 
 

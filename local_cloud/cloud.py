@@ -14,6 +14,7 @@ from local_cloud import lifecycle, services
 from local_cloud.batch_settings import BatchSettings, settings_from_environment
 from local_cloud.call_details import CallDetails
 from local_cloud.calls import CallLog
+from local_cloud.clock import Clock
 from local_cloud.faults import Faults
 from local_cloud.folders import (
     make_temporary_folder,
@@ -21,6 +22,7 @@ from local_cloud.folders import (
     remove_folder,
 )
 from local_cloud.front import Front
+from local_cloud.latency import Latency, Profile
 from local_cloud.machines.contract import Disks, Machines
 from local_cloud.machines.recorded import RecordedDisks, RecordedMachines
 from local_cloud.moto_backend import Moto
@@ -40,9 +42,9 @@ class Cloud:
 
     Use as a context manager, or `start` and `close`. Without `state`, everything lives in a
     temporary folder that is removed at the end. `real` asks for real machines where they can be
-    had; `details` is a file for what each call asked for; `endpoint` is the plain HTTP address once
-    started. Raises StateError for a folder that
-    cannot be used.
+    had; `latency` makes things take time, by the host's clock or `clock`; `details` is a file for
+    what each call asked for. `endpoint` is the plain HTTP address once started. Raises StateError
+    for a folder that cannot be used.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Cloud:
         *,
         state: Path | None = None,
         faults: Faults | None = None,
+        latency: Profile | None = None,
+        clock: Clock | None = None,
         port: int = 0,
         real: bool = True,
         batch: BatchSettings | None = None,
@@ -59,6 +63,7 @@ class Cloud:
         self.region, self.account = REGION, ACCOUNT
         self.faults = faults or Faults()
         self.batch = batch or settings_from_environment()
+        self.latency = Latency(latency, clock)
         self.say = say
         self.details: CallDetails | None = None
         self._asked_details = details
@@ -171,6 +176,10 @@ class Cloud:
         self._threads.add(thread)
         thread.start()
         return thread
+
+    def pause(self, due: float) -> bool:
+        """Wait for that time of the cloud's clock; True when the cloud stops before it."""
+        return self.latency.clock.wait_until(due, self.stopping)
 
     def _join_background(self) -> None:
         for thread in list(self._threads):

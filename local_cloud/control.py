@@ -12,6 +12,7 @@ from local_cloud.batch_settings import BatchSettings
 from local_cloud.calls import summarise
 from local_cloud.faults import Faults, FaultsFileError, parse_faults
 from local_cloud.inventory import take_inventory
+from local_cloud.latency import ProfileError, profile_of
 from local_cloud.timelines import job_timelines
 from local_cloud.wire import Wire
 
@@ -47,7 +48,7 @@ def control(cloud: Cloud, request: Request) -> Wire:
     name = request.path.removeprefix(PREFIX)
     try:
         found = _answer(cloud, name, request)
-    except FaultsFileError as error:
+    except (FaultsFileError, ProfileError) as error:
         return _json(400, {"error": str(error)})
     except NoSuchThingError as error:
         return _json(404, {"error": str(error)})
@@ -62,6 +63,8 @@ def _answer(cloud: Cloud, name: str, request: Request) -> Any:
         return ANSWERS[first](cloud, rest, request.get_data())
     if name == "faults":
         return _faults(cloud, request)
+    if name == "latency":
+        return _latency(cloud, request)
     if name == "health":
         return {"ready": True, "real": cloud.real}
     if name == "inventory":
@@ -87,6 +90,17 @@ def _faults(cloud: Cloud, request: Request) -> Any:
             cloud.faults.add(entries)
     shown = cloud.faults.shown()
     return {"faults": len(shown), "entries": shown}
+
+
+def _latency(cloud: Cloud, request: Request) -> Any:
+    """The latency profile in force; PUT takes another: its JSON, or a built-in one's name."""
+    if request.method == "PUT":
+        try:
+            said = json.loads(request.get_data())
+        except ValueError as error:
+            raise ProfileError(f"latency profile: not JSON: {error}") from error
+        cloud.latency.use(profile_of(said))
+    return cloud.latency.profile.model_dump(mode="json")
 
 
 def _json(status: int, said: Any) -> Wire:

@@ -98,6 +98,8 @@ class Front:
                 params = wire.parse(operation, request, uri_params)
             else:
                 params = uri_params
+            if service != "s3":
+                self._cloud.pause(self._cloud.latency.due("call"))
             call = self._call(to, service, action, params, request_id, request.host)
             if self._cloud.details is not None:
                 self._cloud.details.add(call, dict(request.args) if service == "s3" else {})

@@ -106,7 +106,12 @@ def _settle(call: Call, environment: Environment) -> None:
     """
     asked = environment.unsettled or {}
 
+    creating = environment.status == "CREATING"
+    due = call.cloud.latency.due("environment_creating" if creating else "environment_updating")
+
     def job() -> None:
+        if call.cloud.pause(due):
+            return  # the next start goes on
         reason, status, launches = HEALTHY, "VALID", environment.launches
         resources = environment.view.get("computeResources") or {}
         try:
@@ -253,8 +258,10 @@ def _is_in_a_queue(cloud: Cloud, environment: Environment) -> bool:
 
 
 def _remove(cloud: Cloud, environment: Environment) -> None:
+    due = cloud.latency.due("environment_deleting")
+
     def job() -> None:
-        if not end_machines(cloud, environment):
+        if not end_machines(cloud, environment) or cloud.pause(due):
             return
         key = (environment.account, environment.region, environment.name)
         with cloud.store.lock:

@@ -88,7 +88,11 @@ def _checked_orders(call: Call, orders: list[Params]) -> list[Params]:
 
 
 def _make_ready(cloud: Cloud, queue: Queue) -> None:
+    due = cloud.latency.due("queue_changing")
+
     def job() -> None:
+        if cloud.pause(due):
+            return  # the next start goes on
         with cloud.store.lock:
             queue.view.update(status="VALID", statusReason=HEALTHY)
 
@@ -147,8 +151,10 @@ def delete(call: Call) -> Params:
 
 
 def _remove(cloud: Cloud, queue: Queue) -> None:
+    due = cloud.latency.due("queue_changing")
+
     def job() -> None:
-        if not end_jobs(cloud, queue.arn, "Job queue is deleted"):
+        if not end_jobs(cloud, queue.arn, "Job queue is deleted") or cloud.pause(due):
             return
         with cloud.store.lock:
             queues(cloud).pop((queue.account, queue.region, queue.name), None)

@@ -278,6 +278,8 @@ def _keep_least(
 
 
 def _launch(cloud: Cloud, environment: Environment, host: Host, pauses: dict[str, float]) -> None:
+    if cloud.pause(cloud.latency.due("batch_scaling")):
+        return
     try:
         batch_hosts.launch(cloud, environment, host)
     except UnfitError as error:

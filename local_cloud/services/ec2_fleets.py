@@ -27,6 +27,7 @@ def create_fleet(call: Call) -> Params:
     if wanted.get("SpotTargetCapacity"):
         spot = True
     refuse_dry_run(call)
+    call.cloud.pause(call.cloud.latency.due("launch"))
     fleet_id = f"fleet-{new_id('x')[2:10]}-0000-0000-0000-{new_id('x')[2:14]}"
     errors = []
     for config in ask["LaunchTemplateConfigs"]:

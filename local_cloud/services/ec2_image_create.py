@@ -29,12 +29,8 @@ from local_cloud.services.ec2_model import (
     timestamp_text,
     volumes,
 )
-from local_cloud.services.ec2_snapshots import (
-    complete,
-    copy_of,
-    drop_snapshot,
-    record_snapshot,
-)
+from local_cloud.services.ec2_pending import fail_image, finish, set_due
+from local_cloud.services.ec2_snapshots import copy_of, record_snapshot
 
 
 @handles("ec2", "CreateImage")
@@ -62,13 +58,15 @@ def create_image(call: Call) -> Params:
         images(call.cloud)[image.id] = image
         for snapshot, _ in copies:
             snapshots(call.cloud)[snapshot.id] = snapshot
+    latency = call.cloud.latency
+    instant = latency.is_instant("image_pending") and latency.is_instant("snapshot_per_gib")
     job = call.cloud.background(
         f"image {image.id}",
         lambda: _copy_disks(
             call.cloud, image, instance, copies, reboot=not ask.get("NoReboot", False)
         ),
     )
-    ec2_lifecycle.wait_until_settled([job])
+    ec2_lifecycle.wait_until_settled([job if instant else None])
     return {"ImageId": image.id}
 
 
@@ -140,7 +138,11 @@ def _copy_disks(
     cloud: Cloud, image: Image, instance: Instance, copies: list[tuple[Snapshot, str]], *,
     reboot: bool,
 ) -> None:  # fmt: skip
-    """Copy the disks, of a machine that is down for the moment unless it must not be."""
+    """Copy the disks, of a machine that is down for the moment unless it must not be.
+
+    The image may be pending for longer than the machine is held for it.
+    """
+    begun, copied = cloud.latency.clock.now(), [snapshot for snapshot, _ in copies]
     with instance_lock(instance.id):
         down = reboot and cloud.machines.is_up(instance.id)
         try:
@@ -148,28 +150,14 @@ def _copy_disks(
                 cloud.machines.shut_down(instance.id, timeout_s=ec2_lifecycle.POWER_OFF_S)
             for snapshot, volume_id in copies:
                 cloud.disks.create_snapshot(snapshot.id, volume_id=volume_id)
-                complete(cloud, snapshot)
-                if snapshot.id not in snapshots(cloud):  # deleted with its image meanwhile
-                    drop_snapshot(cloud, snapshot.id)
+            set_due(cloud, copied, "image_pending", begun=begun)
         except (MachineError, OSError, KeyError) as error:
-            _fail(cloud, image, copies, str(error))
+            fail_image(cloud, image, copied, str(error))
             return
         finally:
             if down and not cloud.stopping.is_set():
                 ec2_lifecycle.boot_again(cloud, instance)
-    with cloud.store.lock:
-        if image.view["State"] == "pending":
-            image.view["State"] = "available"
-
-
-def _fail(cloud: Cloud, image: Image, copies: list[tuple[Snapshot, str]], why: str) -> None:
-    cloud.say(f"image {image.id} failed: {why}")
-    with cloud.store.lock:
-        image.view["State"] = "failed"
-        image.view["StateReason"] = {"Code": "Server.InternalError", "Message": why}
-        for snapshot, _ in copies:
-            snapshot.view["State"] = "error"
-            snapshot.view["StateMessage"] = why
+    finish(cloud, copied, image)
 
 
 @handles("ec2", "CopyImage")
@@ -196,16 +184,23 @@ def copy_image(call: Call) -> Params:
                 return {"ImageId": image.id}
         check_name(call, ask["Name"])
         refuse_dry_run(call)
-        return {"ImageId": _copy(call, source).id}
+        image, copied = _copy(call, source)
+    if all(one.view["State"] == "completed" for one in copied):
+        finish(call.cloud, copied, image)
+    else:
+        call.cloud.background(f"image {image.id}", lambda: finish(call.cloud, copied, image))
+    return {"ImageId": image.id}
 
 
-def _copy(call: Call, source: Image) -> Image:
+def _copy(call: Call, source: Image) -> tuple[Image, list[Snapshot]]:
+    """The pending image, and its snapshots with their bytes copied."""
     ask, image_id = call.params, new_id("ami")
     specifications = ask.get("TagSpecifications", [])
     view = copy.deepcopy(source.view)
     for name in ("ImageOwnerAlias", "PublicSsmParameterName", "DeprecationTime",
                  "SourceInstanceId", "DeregistrationProtection"):  # fmt: skip
         view.pop(name, None)
+    copied = []
     for mapping in view["BlockDeviceMappings"]:
         made = copy_of(
             call, snapshots(call.cloud)[mapping["Ebs"]["SnapshotId"]],
@@ -213,10 +208,11 @@ def _copy(call: Call, source: Image) -> Image:
             encrypted=ask.get("Encrypted", False), key=ask.get("KmsKeyId"),
             tags=tags_for(specifications, "snapshot"),
         )  # fmt: skip
+        copied.append(made)
         mapping["Ebs"].update(SnapshotId=made.id, Encrypted=made.view["Encrypted"])
     view.update(
         ImageId=image_id, Name=ask["Name"], OwnerId=call.account, Public=False,
-        Description=ask.get("Description", source.view["Description"]), State="available",
+        Description=ask.get("Description", source.view["Description"]), State="pending",
         ImageLocation=f"{call.account}/{ask['Name']}", CreationDate=timestamp_text(now()),
         SourceImageId=source.id, SourceImageRegion=source.region,
     )  # fmt: skip
@@ -228,4 +224,4 @@ def _copy(call: Call, source: Image) -> Image:
         token=ask.get("ClientToken"),
     )  # fmt: skip
     images(call.cloud)[image_id] = image
-    return image
+    return image, copied

@@ -17,10 +17,8 @@ from local_cloud.services.ec2_model import (
     refuse_dry_run,
     timestamp_text,
 )
-from local_cloud.services.ec2_snapshots import (
-    drop_snapshot,
-    image_using,
-)
+from local_cloud.services.ec2_snapshots import image_using
+from local_cloud.services.ec2_volumes import drop_snapshot
 
 NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
 FIELDS = {

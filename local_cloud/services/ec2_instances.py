@@ -99,7 +99,9 @@ def describe_instance_status(call: Call) -> Params:
 def _health(call: Call, instance: Instance) -> Params:
     if instance.state != "running":
         return {"Status": "not-applicable"}
-    passed = call.cloud.machines.is_up(instance.id)
+    passed = call.cloud.machines.is_up(instance.id) and call.cloud.latency.is_past(
+        instance.checked_after
+    )
     return {
         "Status": "ok" if passed else "initializing",
         "Details": [{"Name": "reachability", "Status": "passed" if passed else "initializing"}],

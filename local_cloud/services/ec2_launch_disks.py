@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from local_cloud.call import Call, Params
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_model import Image
-from local_cloud.services.ec2_volumes import find_readable_snapshot
+from local_cloud.services.ec2_volumes import get_completed_snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def _disk(call: Call, device: str, ebs: Params) -> Disk:
     snapshot_id = ebs.get("SnapshotId")
     smallest = 1
     if snapshot_id:
-        smallest = find_readable_snapshot(call, snapshot_id).view["VolumeSize"]
+        smallest = get_completed_snapshot(call, snapshot_id).view["VolumeSize"]
     size = ebs.get("VolumeSize") or (smallest if snapshot_id else None)
     if size is None:
         raise AwsError(

@@ -77,10 +77,14 @@ def _job(cloud: Cloud, instance: Instance, work: Callable[[], None]) -> Any:
 
 
 def wait_until_settled(jobs: list[Any]) -> None:
-    """Give the work a moment, so that whoever looks next mostly sees its end."""
+    """Give the work a moment, so that whoever looks next mostly sees its end.
+
+    None stands for work that takes its time as the latency profile asks: nobody waits for that.
+    """
     until = time.monotonic() + SETTLE_S
     for job in jobs:
-        job.join(timeout=max(0.0, until - time.monotonic()))
+        if job is not None:
+            job.join(timeout=max(0.0, until - time.monotonic()))
 
 
 def boot_all(cloud: Cloud, made: list[Instance]) -> None:
@@ -89,11 +93,19 @@ def boot_all(cloud: Cloud, made: list[Instance]) -> None:
 
 
 def _start(cloud: Cloud, instance: Instance) -> Any:
-    return _job(cloud, instance, lambda: _boot(cloud, instance))
+    turn, due = instance.turn, cloud.latency.due("instance_pending")
+
+    def work() -> None:
+        if not cloud.pause(due):
+            with instance_lock(instance.id):
+                _boot(cloud, instance, turn)
+
+    job = cloud.background(f"machine {instance.id}", work)
+    return job if cloud.latency.is_past(due) else None
 
 
-def _boot(cloud: Cloud, instance: Instance) -> None:
-    if instance.state != "pending" or cloud.stopping.is_set():
+def _boot(cloud: Cloud, instance: Instance, turn: int) -> None:
+    if instance.turn != turn or cloud.stopping.is_set():
         return
     try:
         for mapping in instance.view["BlockDeviceMappings"]:
@@ -111,6 +123,13 @@ def _boot(cloud: Cloud, instance: Instance) -> None:
     with cloud.store.lock:
         if instance.state == "pending":
             instance.set_state("running")
+            _came_up(cloud, instance)
+
+
+def _came_up(cloud: Cloud, instance: Instance) -> None:
+    """From now the agent and the status checks need the time that the latency profile gives."""
+    instance.agent_after = cloud.latency.due("agent_offline")
+    instance.checked_after = cloud.latency.due("status_initializing")
 
 
 def _spec(instance: Instance) -> MachineSpec:
@@ -136,18 +155,13 @@ def boot_again(cloud: Cloud, instance: Instance) -> None:
         cloud.say(f"machine {instance.id} did not come up again: {error}")
         _say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
         _settle(cloud, instance, "stopped")
+    else:
+        _came_up(cloud, instance)
 
 
 def stop(cloud: Cloud, instance: Instance, *, force: bool, why: tuple[str, str] = USER) -> Any:
     """Go through `stopping` to `stopped`."""
-    instance.set_state("stopping")
-    _say_why(instance, why)
-
-    def work() -> None:
-        cloud.machines.shut_down(instance.id, force=force, timeout_s=POWER_OFF_S)
-        _settle(cloud, instance, "stopped")
-
-    return _job(cloud, instance, work)
+    return _go_down(cloud, instance, "stopped", force=force, why=why)
 
 
 def start(cloud: Cloud, instance: Instance) -> Any:
@@ -160,19 +174,48 @@ def start(cloud: Cloud, instance: Instance) -> Any:
 
 
 def reboot(cloud: Cloud, instance: Instance) -> Any:
-    return _job(cloud, instance, lambda: cloud.machines.reboot(instance.id))
+    def work() -> None:
+        cloud.machines.reboot(instance.id)
+        _came_up(cloud, instance)
+
+    return _job(cloud, instance, work)
 
 
 def terminate(cloud: Cloud, instance: Instance, *, why: tuple[str, str] = USER) -> Any:
     """Go through `shutting-down` to `terminated`; nothing of it stays but its record."""
-    instance.set_state("shutting-down")
-    _say_why(instance, why)
+    return _go_down(cloud, instance, "terminated", why=why)
+
+
+def _go_down(
+    cloud: Cloud, instance: Instance, ending: str, *, why: tuple[str, str], force: bool = False
+) -> Any:
+    """Power off at once; the end state comes when it is due, unless another one came between."""
+    due = _begin_end(cloud, instance, ending, why)
+    turn = instance.turn
 
     def work() -> None:
-        cloud.machines.shut_down(instance.id, timeout_s=POWER_OFF_S)
-        _settle(cloud, instance, "terminated")
+        with instance_lock(instance.id):
+            cloud.machines.shut_down(instance.id, force=force, timeout_s=POWER_OFF_S)
+        _settle_when_due(cloud, instance, ending, due, turn)
 
-    return _job(cloud, instance, work)
+    job = cloud.background(f"machine {instance.id}", work)
+    return job if cloud.latency.is_past(due) else None
+
+
+def _begin_end(cloud: Cloud, instance: Instance, ending: str, why: tuple[str, str]) -> float:
+    """Show the state on the way to the end state; when that one is due."""
+    instance.set_state("stopping" if ending == "stopped" else "shutting-down")
+    _say_why(instance, why)
+    stopping = ending == "stopped"
+    return cloud.latency.due("instance_stopping" if stopping else "instance_shutting_down")
+
+
+def _settle_when_due(cloud: Cloud, instance: Instance, ending: str, due: float, turn: int) -> None:
+    if cloud.pause(due):
+        return  # the next start settles it
+    with instance_lock(instance.id):
+        if instance.turn == turn:
+            _settle(cloud, instance, ending)
 
 
 def _end(cloud: Cloud, instance: Instance) -> None:
@@ -186,10 +229,18 @@ def powered_off(cloud: Cloud, instance_id: str) -> None:
     if instance is None or instance.state not in ("pending", "running"):
         return
     dies = instance.shutdown_behavior == "terminate" or instance.spot == "one-time"
+    ending = "terminated" if dies else "stopped"
     with instance_lock(instance_id):
-        _say_why(instance, INSIDE)
-        _settle(cloud, instance, "terminated" if dies else "stopped")
-    cloud.changed()
+        due = _begin_end(cloud, instance, ending, INSIDE)
+        turn = instance.turn
+    if cloud.latency.is_past(due):
+        _settle_when_due(cloud, instance, ending, due, turn)
+        cloud.changed()
+        return
+    cloud.background(
+        f"machine {instance_id}",
+        lambda: _settle_when_due(cloud, instance, ending, due, turn),
+    )
 
 
 def _say_why(instance: Instance, why: tuple[str, str]) -> None:

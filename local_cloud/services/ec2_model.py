@@ -56,6 +56,11 @@ class Instance(Resource):
     interface_id: str = ""
     gpus: int = 0
     profile_association: str | None = None
+    #: Counts changes of state: what was begun in one state is not done in a later one.
+    turn: int = 0
+    #: When, by the cloud's clock, its SSM agent can be reached and its status checks have passed.
+    agent_after: float = 0.0
+    checked_after: float = 0.0
 
     @property
     def state(self) -> str:
@@ -63,6 +68,7 @@ class Instance(Resource):
 
     def set_state(self, name: str) -> None:
         self.view["State"] = {"Name": name, "Code": STATE_CODES[name]}
+        self.turn += 1
 
 
 @dataclass
@@ -76,6 +82,9 @@ class Snapshot(Resource):
 
     family: str | None = None
     permissions: list[dict[str, str]] = field(default_factory=list)
+    #: When it was begun and will be completed, by the cloud's clock.
+    begun: float = 0.0
+    due: float = 0.0
 
 
 @dataclass
@@ -87,6 +96,7 @@ class Image(Resource):
     family: str | None = None
     token: str | None = None
     protection: str = "disabled"
+    due: float = 0.0
 
 
 R = TypeVar("R", bound=Resource)

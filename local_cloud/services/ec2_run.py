@@ -41,6 +41,8 @@ def run_instances(call: Call) -> Params:
             "InvalidParameterValue", f"Invalid value '{least}' for minCount (maxCount is {most})."
         )
     token = call.params.get("ClientToken")
+    if not call.params.get("DryRun"):
+        call.cloud.pause(call.cloud.latency.due("launch"))
     with _launching:
         before = _find_by_token(call, token) if token else []
         if before:

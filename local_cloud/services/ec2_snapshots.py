@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError, not_modelled
@@ -21,7 +19,8 @@ from local_cloud.services.ec2_model import (
     snapshots,
     tags_for,
 )
-from local_cloud.services.ec2_volumes import find_readable_snapshot
+from local_cloud.services.ec2_pending import finish_later, progress
+from local_cloud.services.ec2_volumes import drop_snapshot, find_readable_snapshot
 
 FIELDS = {
     "snapshot-id": "SnapshotId", "volume-id": "VolumeId", "status": "State",
@@ -34,7 +33,7 @@ FIELDS = {
 def record_snapshot(
     *, account: str, region: str, volume: Volume, description: str, tags: dict[str, str]
 ) -> Snapshot:
-    """A pending snapshot of the volume; `copy_bytes` completes it."""
+    """A pending snapshot of the volume, whose bytes are still to be copied."""
     snapshot_id = new_id("snap")
     view = {
         "SnapshotId": snapshot_id, "VolumeId": volume.id, "State": "pending",
@@ -45,22 +44,6 @@ def record_snapshot(
     if volume.view.get("KmsKeyId"):
         view["KmsKeyId"] = volume.view["KmsKeyId"]
     return Snapshot(id=snapshot_id, account=account, region=region, view=view, tags=tags)
-
-
-def complete(cloud: Cloud, snapshot: Snapshot) -> None:
-    """Mark the snapshot as completed, with the bytes that it really holds."""
-    snapshot.view.update(
-        State="completed", Progress="100%", CompletionTime=now(),
-        FullSnapshotSizeInBytes=cloud.disks.usage(snapshot.id).allocated_bytes,
-    )  # fmt: skip
-
-
-def drop_snapshot(cloud: Cloud, snapshot_id: str) -> None:
-    """Delete a snapshot and its bytes. May be repeated."""
-    with cloud.store.lock:
-        snapshots(cloud).pop(snapshot_id, None)
-    with contextlib.suppress(KeyError):
-        cloud.disks.delete_snapshot(snapshot_id)
 
 
 def image_using(cloud: Cloud, snapshot_id: str) -> str | None:
@@ -85,8 +68,8 @@ def create_snapshot(call: Call) -> Params:
     )  # fmt: skip
     answer = snapshot.shown()
     call.cloud.disks.create_snapshot(snapshot.id, volume_id=volume.id)
-    complete(call.cloud, snapshot)
     snapshots(call.cloud)[snapshot.id] = snapshot
+    finish_later(call.cloud, snapshot, "snapshot_pending")
     return answer
 
 
@@ -98,6 +81,8 @@ def copy_snapshot(call: Call) -> Params:
         raise AwsError(
             "InvalidSnapshot.NotFound", f"The snapshot '{ask['SourceSnapshotId']}' does not exist."
         )
+    if source.view["State"] != "completed":
+        raise AwsError("IncorrectState", f"Snapshot is in invalid state - {source.view['State']}")
     refuse_dry_run(call)
     made = copy_of(
         call, source, ask.get("Description", source.view["Description"]),
@@ -111,21 +96,24 @@ def copy_of(
     call: Call, source: Snapshot, description: str, *, encrypted: bool, key: str | None,
     tags: dict[str, str],
 ) -> Snapshot:  # fmt: skip
-    """A copy in the call's region and account, its bytes shared until they change."""
+    """A copy in the call's region and account, its bytes shared until they change; pending when
+    the latency profile says so.
+    """
     snapshot_id = new_id("snap")
     view = source.view | {
         "SnapshotId": snapshot_id, "VolumeId": "vol-ffffffff", "OwnerId": call.account,
-        "Description": description, "StartTime": now(),
+        "Description": description, "StartTime": now(), "State": "pending", "Progress": "0%",
         "Encrypted": bool(encrypted or key or source.view["Encrypted"]),
     }  # fmt: skip
-    view.pop("OwnerAlias", None)
+    for name in ("OwnerAlias", "CompletionTime"):
+        view.pop(name, None)
     if key:
         view["KmsKeyId"] = key
     made = Snapshot(id=snapshot_id, account=call.account, region=call.region, view=view, tags=tags)
     ensure_base_disk(call.cloud, source)
     call.cloud.disks.copy_snapshot(source.id, snapshot_id)
-    complete(call.cloud, made)
     snapshots(call.cloud)[snapshot_id] = made
+    finish_later(call.cloud, made, "copy_pending")
     return made
 
 
@@ -165,6 +153,8 @@ def describe_snapshots(call: Call) -> Params:
 
 def _shown_to(call: Call, snapshot: Snapshot) -> Params:
     shown = snapshot.shown()
+    if shown["State"] == "pending":
+        shown["Progress"] = progress(call.cloud, snapshot)
     if snapshot.account != call.account:
         shown["Tags"] = []
     return shown

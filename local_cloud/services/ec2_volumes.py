@@ -8,6 +8,7 @@ from typing import Any
 from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError, not_modelled
+from local_cloud.lifecycle import at_start
 from local_cloud.services import ec2_base_images
 from local_cloud.services.ec2_filters import filtered, page
 from local_cloud.services.ec2_initialization import check_initialization, start_initialization
@@ -97,6 +98,22 @@ def drop_volume(cloud: Cloud, volume_id: str) -> None:
         cloud.disks.delete_volume(volume_id)
 
 
+def drop_snapshot(cloud: Cloud, snapshot_id: str) -> None:
+    """Delete a snapshot and its bytes. May be repeated."""
+    with cloud.store.lock:
+        snapshots(cloud).pop(snapshot_id, None)
+    with contextlib.suppress(KeyError):
+        cloud.disks.delete_snapshot(snapshot_id)
+
+
+def get_completed_snapshot(call: Call, snapshot_id: str) -> Snapshot:
+    """A snapshot that volumes can be made from and that can be copied."""
+    snapshot = find_readable_snapshot(call, snapshot_id)
+    if snapshot.view["State"] != "completed":
+        raise AwsError("IncorrectState", f"Snapshot is in invalid state - {snapshot.view['State']}")
+    return snapshot
+
+
 def find_readable_snapshot(call: Call, snapshot_id: str) -> Snapshot:
     """A snapshot of the caller's, or one of AWS's."""
     snapshot = snapshots(call.cloud).get(snapshot_id)
@@ -138,7 +155,7 @@ def create_volume(call: Call) -> Params:
         raise AwsError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
     size, snapshot_id = ask.get("Size"), ask.get("SnapshotId")
     if snapshot_id:
-        smallest = find_readable_snapshot(call, snapshot_id).view["VolumeSize"]
+        smallest = get_completed_snapshot(call, snapshot_id).view["VolumeSize"]
         size = smallest if size is None else size
         if size < smallest:
             raise AwsError(
@@ -160,10 +177,29 @@ def create_volume(call: Call) -> Params:
     )  # fmt: skip
     make_disk(call.cloud, volume)
     answer = volume.shown()
-    volume.view["State"] = "available"
     volumes(call.cloud)[volume_id] = volume
     start_initialization(call, volume)
+    _become_available(call.cloud, volume, call.cloud.latency.due("volume_creating"))
     return answer
+
+
+def _become_available(cloud: Cloud, volume: Volume, due: float) -> None:
+    def work() -> None:
+        if not cloud.pause(due):
+            volume.view["State"] = "available"
+
+    if cloud.latency.is_past(due):
+        work()
+    else:
+        cloud.background(f"volume {volume.id}", work)
+
+
+@at_start
+def go_on(cloud: Cloud) -> None:
+    """Volumes that an earlier cloud was making are there."""
+    for volume in volumes(cloud).values():
+        if volume.view["State"] == "creating":
+            volume.view["State"] = "available"
 
 
 @handles("ec2", "DeleteVolume")

@@ -96,6 +96,7 @@ def is_managed(call: Call, instance_id: str) -> bool:
         and one.region == call.region
         and one.state == "running"
         and "IamInstanceProfile" in one.view
+        and call.cloud.latency.is_past(one.agent_after)
         and call.cloud.machines.agent_is_online(instance_id)
     )
 
@@ -166,8 +167,10 @@ def command_view(command: Command) -> Params:
 
 def _run(cloud: Cloud, command: Command, invocation: Invocation, script: Script) -> None:
     cancel = cancel_event(command.id, invocation.instance_id)
+    due = cloud.latency.due("command_pending")
 
     def work() -> None:
+        cloud.latency.clock.wait_until(due, cancel)
         if cancel.is_set():
             _finish(invocation, "Cancelled", None)
             return
