@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
+
+from ami_provider.errors import CAPACITY, THROTTLED
+from ami_provider.renewal import RenewableCredentials
 
 if TYPE_CHECKING:
     from botocore.config import _RetryDict
@@ -21,19 +26,28 @@ CONNECTIONS = 32
 
 RETRIED: _RetryDict = {"mode": "adaptive", "total_max_attempts": 8}
 ONCE: _RetryDict = {"mode": "standard", "total_max_attempts": 1}
+READ_TIMEOUT_S = 60.0
+"""How long an answer may take. AWS's own side gives up before that."""
+
+OnFailure = Callable[[str, str], None]
+"""Called with an action (`ec2:RunInstances`) and why a call of it failed for now."""
 
 
 class Aws:
     """Clients of one region, made when first asked for and shared by all threads.
 
     Credentials and endpoint come from where the AWS CLI takes them (environment, profile, role).
-    Calls are retried in botocore's adaptive mode, at most 8 times.
+    Calls are retried in botocore's adaptive mode, at most 8 times. Credentials that expire are
+    read again once. `shared` is for what a process keeps beside the clients.
     """
 
     def __init__(self, region: str) -> None:
         self.region = region
         self._lock = threading.RLock()
+        self.shared: dict[str, Any] = {}
+        self._listeners: list[OnFailure] = []
         self._session: Session | None = None
+        self._credentials: RenewableCredentials | None = None
         self._clients: dict[tuple[str, str, bool], Any] = {}
 
     @property
@@ -76,20 +90,60 @@ class Aws:
                 self._clients[key] = self._create_client(*key)
             return self._clients[key]
 
+    @contextmanager
+    def telling_failures(self, listener: OnFailure) -> Iterator[None]:
+        """Tell the listener of every call that fails for now and may be retried, in this block."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def _tell_failure(
+        self, operation: Any, response: Any = None, caught_exception: Any = None, **_: Any
+    ) -> None:
+        """botocore's `needs-retry` handler: only listens, never asks for a retry."""
+        reason = describe_failure(response, caught_exception)
+        if reason:
+            action = f"{operation.service_model.service_name}:{operation.name}"
+            for listener in tuple(self._listeners):
+                listener(action, reason)
+
+    def _retry_when_renewed(self, **asked: Any) -> Any:
+        """botocore's `needs-retry` handler for credentials that have expired."""
+        return self._credentials and self._credentials.retry_when_renewed(**asked)
+
     def _create_client(self, service: str, region: str, retries: bool) -> Any:
         from botocore.config import Config
         from botocore.session import Session
 
-        if self._session is None:
+        if self._session is None or self._credentials is None:
             self._session = Session()
+            self._credentials = RenewableCredentials(lambda: Session().get_credentials())
+            if self._credentials:
+                self._session._credentials = self._credentials  # type: ignore[attr-defined]
         config = Config(
             connect_timeout=5,
-            read_timeout=60,
+            read_timeout=READ_TIMEOUT_S,
             max_pool_connections=CONNECTIONS,
             retries=RETRIED if retries else ONCE,
             user_agent_extra="baked-ami",
         )
-        return self._session.create_client(service, region_name=region, config=config)
+        client = self._session.create_client(service, region_name=region, config=config)
+        client.meta.events.register_first("needs-retry.*", self._tell_failure)
+        client.meta.events.register_last("needs-retry.*", self._retry_when_renewed)
+        return client
+
+
+def describe_failure(response: Any, caught: BaseException | None) -> str:
+    """Why a call failed so that it is worth another try, in a word; "" for any other outcome."""
+    if caught is not None:
+        return type(caught).__name__
+    if response is None:
+        return ""
+    code = str(response[1].get("Error", {}).get("Code", ""))
+    passing = code in THROTTLED or response[0].status_code >= 500
+    return code if passing and code not in CAPACITY else ""
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 from ami_provider import tags, waiting
 from ami_provider.aws import Aws
 from ami_provider.cleaning import end_afterwards, remove_unless_good
-from ami_provider.errors import BakeError
+from ami_provider.errors import BakeError, StepError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import enable_image
 from ami_provider.image_state import Image, get_state
@@ -18,13 +18,24 @@ from ami_provider.images import create_image, find_image, wait_until_available
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
 from ami_provider.launch import list_choices
-from ami_provider.machines import find_machine, launch_machine, terminate_machine, wait_until_ready
+from ami_provider.launching import launch_machine, list_fresh_first
+from ami_provider.machines import (
+    Machine,
+    find_machine,
+    find_machine_tags,
+    find_machines,
+    terminate_machine,
+    wait_until_ready,
+)
 from ami_provider.ownership import claim_image
 from ami_provider.provision import MODELS, list_stages, provision
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
 from ami_provider.verify import verify
+
+BUILDER_S = 45.0
+"""Seconds until a builder's SSM agent answers, about."""
 
 GRACE_MIN = 15
 """Minutes beyond a stage's time-out after which a builder without its owner ends itself."""
@@ -66,19 +77,25 @@ def bake(
     *,
     aws: Aws,
     report: Callable[[str], None],
-    user_tags: Mapping[str, str] | None = None,
     announce: Callable[[str], None] | None = None,
+    user_tags: Mapping[str, str] | None = None,
     keep: int = 0,
 ) -> BakedImage:
     """Give the AMI of this recipe: an existing one of the same fingerprint, or a new one.
 
-    Running it again after any interruption goes on where the last run stopped. After a failure
-    nothing is left behind, except what `on_failure: keep` keeps and an AMI that is still being
-    made. `announce` gets the lines that must stay readable; `keep` is how many earlier AMIs of the
-    lineage stay from now on. Raises `BakeError`.
+    Running it again after any interruption goes on where the last run stopped, and beside another
+    run it works on the same machine and gives the same AMI. After a failure nothing is left
+    behind, except what `on_failure: keep` keeps and an AMI that is still being made.
+    `report` shows the present step, `announce` what stays: retries and fallbacks, each once.
+    `keep` is how many earlier AMIs of the lineage stay from now on. Raises `BakeError`.
     """
-    stages = Stages(report, 0, announce)
-    job = _create_job(recipe, site, lineage, aws, stages, user_tags or {})
+    job = _create_job(recipe, site, lineage, aws, Stages(report, 0, announce), user_tags)
+    with aws.telling_failures(job.stages.note_retry):
+        return _bake(job, keep)
+
+
+def _bake(job: Job, keep: int) -> BakedImage:
+    site = job.site
     told: dict[str, Any] = {}
     for _ in range(MAX_ROUNDS):
         image = find_image(job)
@@ -88,8 +105,10 @@ def bake(
         adopted = image is not None and bool(image.verified)
         if image is None:
             image, told = _bake_image(job)
-        elif not image.verified:
+        elif image.verified != tags.VERIFIED_YES:
             image = _take_over(job, image)
+        else:
+            _end_machines(job)  # Of a run that died just before its end.
         with remove_unless_good(job, image):  # One that somebody owns is never removed.
             if needs_check(image, site):
                 verify(job, image)
@@ -107,48 +126,75 @@ def needs_check(image: Image, site: BuildSite) -> bool:
 
 def _bake_image(job: Job) -> tuple[Image, dict[str, Any]]:
     """A builder, the steps, an available AMI; on the next choice when a builder is taken away."""
-    lost: list[str] = []
-    while len(lost) <= len(list_choices(job.site, job.site.instance_types)):
+    lost: list[Machine] = []
+    while list_fresh_first(list_choices(job.site, job.site.instance_types), lost):
         try:
             with ExitStack() as undo:
-                return _bake_once(job, len(lost), undo)
+                return _bake_once(job, lost, undo)
         except MachineLostError as error:
-            lost.append(str(error))
-            job.say(f"{error}; next choice")
+            image = find_image(job)  # Begun in time, or by another run on the same machine.
+            if image is not None:
+                return _take_over(job, image), {}
+            _raise_if_failed_elsewhere(job, error)
+            job.note(f"{error}; next choice")
     raise BakeError(
         "every builder was taken away",
-        "\n".join(lost),
+        "\n".join(job.attempts),
         "Use on-demand machines (capacity: on-demand), or other types and zones.",
     )
 
 
-def _bake_once(job: Job, lost: int, undo: ExitStack) -> tuple[Image, dict[str, Any]]:
-    with job.stages.stage("launch a builder", expected_s=45):
-        machine = find_machine(job, "builder") or launch_machine(
-            job,
-            "builder",
-            image_id=job.recipe.base.ami_id,
-            types=job.site.instance_types,
-            minutes=job.site.timeouts.ready + GRACE_MIN,
-            failed=lost,
-        )
+def _bake_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, dict[str, Any]]:
+    with job.stages.stage("launch a builder", expected_s=BUILDER_S):
+        machine = find_machine(job, "builder")
+        if machine:
+            done = f", which has finished {machine.step}" if machine.step else ""
+            job.note(f"going on with {machine} of an earlier or another run{done}")
+        else:
+            machine = launch_machine(
+                job,
+                "builder",
+                image_id=job.recipe.base.ami_id,
+                types=job.site.instance_types,
+                minutes=job.site.timeouts.ready + GRACE_MIN,
+                lost=lost,
+            )
+        lost.append(machine)  # Unless it gets to the end.
         undo.enter_context(end_afterwards(job, machine))
-        wait_until_ready(job, machine)
+        wait_until_ready(job, machine, expected_s=BUILDER_S)
     told = provision(job, machine)
-    with job.stages.stage("create the AMI", expected_s=_expect_image(job)):
+    expected = _expect_image(job)
+    with job.stages.stage("create the AMI", expected_s=expected):
         image = create_image(job, machine.id)
         undo.enter_context(remove_unless_good(job, image))
-        return wait_until_available(job, image), told
+        return wait_until_available(job, image, expected_s=expected), told
+
+
+def _raise_if_failed_elsewhere(job: Job, error: MachineLostError) -> None:
+    """Another run on this builder may have ended it for a failure that this run would meet too."""
+    why = find_machine_tags(job, error.machine_id, "builder").get(tags.FAILED)
+    if why:
+        raise StepError(
+            why,
+            f"Another run of the same bake met this on {error.machine_id}, where this one worked "
+            "too, and ended it.",
+            "The other run's output has the log. Correct the cause, then run `pulumi up` again.",
+        ) from None
+
+
+def _end_machines(job: Job) -> None:
+    for machine in find_machines(job, "builder", "verifier"):
+        terminate_machine(job, machine["InstanceId"])
 
 
 def _take_over(job: Job, image: Image) -> Image:
     """An AMI that another run made, or still makes: wait for it, and let go of its builder."""
-    with job.stages.stage(f"wait for {image.id}", expected_s=_expect_image(job)):
+    expected = _expect_image(job)
+    with job.stages.stage(f"wait for {image.id}", expected_s=expected):
         with remove_unless_good(job, image):
-            image = wait_until_available(job, image)
-        builder = find_machine(job, "builder")
-        if builder:
-            terminate_machine(job, builder.id)
+            image = wait_until_available(job, image, expected_s=expected)
+        for builder in find_machines(job, "builder"):
+            terminate_machine(job, builder["InstanceId"])
     return image
 
 
@@ -177,7 +223,7 @@ def _create_job(
     lineage: Lineage,
     aws: Aws,
     stages: Stages,
-    user_tags: Mapping[str, str],
+    user_tags: Mapping[str, str] | None,
 ) -> Job:
     job = Job(
         recipe=recipe,
@@ -186,7 +232,7 @@ def _create_job(
         fingerprint=fingerprint(recipe.manifest()),
         aws=aws,
         stages=stages,
-        user_tags=user_tags,
+        user_tags=user_tags or {},
     )
     stages.total = len(list_stages(job)) + (2 if site.verify == "off" else 5)
     return job

@@ -7,31 +7,39 @@ from contextlib import contextmanager
 
 from ami_provider import tags
 from ami_provider.commands import run_step
-from ami_provider.errors import BakeError
+from ami_provider.errors import BakeError, StepError, lacks_credentials
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import Image, get_state
 from ami_provider.images import ImagePendingError
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
-from ami_provider.machines import Machine, terminate_machine
+from ami_provider.machines import Machine, note_on_machine, stop_machine, terminate_machine
 
 KEPT_HOURS = 4
 """How long a builder that `on_failure: keep` left running stays, unless somebody ends it."""
 
 
 @contextmanager
-def end_afterwards(job: Job, machine: Machine) -> Iterator[None]:
-    """The machine is terminated at the end, whatever happened; `on_failure: keep` keeps it then."""
+def end_afterwards(job: Job, machine: Machine, role: tags.Role = "builder") -> Iterator[None]:
+    """The machine is terminated at the end, whatever happened; `on_failure: keep` keeps it then.
+
+    Without credentials nothing can be ended: the machine goes on until its own timer, and the next
+    run goes on with it.
+    """
     try:
         yield
-    except MachineLostError:
+    except MachineLostError as error:
+        job.attempts.append(f"{role} {machine} in {machine.subnet_id}: lost: {error.reason}")
         _quietly(job, None, lambda: terminate_machine(job, machine.id))
         raise
     except Exception as error:
-        if job.site.on_failure == "keep" and isinstance(error, BakeError):
-            _keep(job, machine, error)
+        if lacks_credentials(error):
+            _leave(machine, error)
+        elif job.site.on_failure == "keep" and isinstance(error, BakeError):
+            _keep(job, machine, role, error)
         else:
-            _quietly(job, error, lambda: terminate_machine(job, machine.id))
+            failure = error
+            _quietly(job, error, lambda: _end_failed(job, machine, failure))
         raise
     _quietly(job, None, lambda: terminate_machine(job, machine.id))
 
@@ -47,6 +55,8 @@ def remove_unless_good(job: Job, image: Image) -> Iterator[None]:
     except ImagePendingError:
         raise
     except Exception as error:
+        if lacks_credentials(error):
+            raise
         _quietly(job, error, lambda: _remove(job, image))
         raise
 
@@ -57,7 +67,7 @@ def _remove(job: Job, image: Image) -> None:
         delete_image(job.aws, found or image)
 
 
-def _quietly(job: Job, first: Exception | None, clean: Callable[[], None]) -> None:
+def _quietly(job: Job, first: Exception | None, clean: Callable[[], object]) -> None:
     """Clean up; if that fails too, say so beside the first failure, not instead of it."""
     try:
         clean()
@@ -69,15 +79,51 @@ def _quietly(job: Job, first: Exception | None, clean: Callable[[], None]) -> No
             first.add_note(f"And then the clean-up failed: {second}")
 
 
-def _keep(job: Job, machine: Machine, error: BakeError) -> None:
-    def prolong() -> None:
-        run_step(job.aws, machine.id, "keep", key="keep", timeout_s=KEPT_HOURS * 3600)
+def _end_failed(job: Job, machine: Machine, error: Exception) -> None:
+    """End it, and let another client that works on it know why: it would fail in the same way."""
+    if isinstance(error, StepError):
+        why = {tags.FAILED: error.brief[:256]}
+        _quietly(job, None, lambda: note_on_machine(job, machine.id, why))
+    terminate_machine(job, machine.id)
 
-    _quietly(job, error, prolong)
-    region = job.site.region
-    error.resolution += (
-        f"\nThe machine {machine} is kept for {KEPT_HOURS} h, its logs are in /run/baked-ami/log. "
-        f"To get in: aws ssm start-session --region {region} --target {machine.id}. "
-        f"To end it: aws ec2 terminate-instances --region {region} --instance-ids {machine.id}. "
-        f"The next `pulumi up` continues on it."
+
+def _leave(machine: Machine, error: Exception) -> None:
+    told = (
+        f"The machine {machine} was left as it is: sign in again and run `pulumi up`, which goes "
+        "on with it. If nobody comes back, it ends by itself."
     )
+    if isinstance(error, BakeError):
+        error.resolution += f"\n{told}"
+    else:
+        error.add_note(told)
+
+
+def _keep(job: Job, machine: Machine, role: tags.Role, error: BakeError) -> None:
+    """Leave it for a look: a spot machine runs on for some hours, an on-demand one is stopped."""
+    stopped = machine.market == "on-demand"
+    step = "keep-stopped" if stopped else "keep"
+    _quietly(
+        job,
+        error,
+        lambda: run_step(job.aws, machine.id, step, key=step, timeout_s=KEPT_HOURS * 3600),
+    )
+    if stopped:
+        _quietly(job, error, lambda: note_on_machine(job, machine.id, {tags.ROLE: "kept"}))
+        _quietly(job, error, lambda: stop_machine(job, machine.id))
+    where = f"--region {job.site.region}"
+    enter = f"aws ssm start-session {where} --target {machine.id}"
+    end = f"aws ec2 terminate-instances {where} --instance-ids {machine.id}"
+    if stopped:
+        start = f"aws ec2 start-instances {where} --instance-ids {machine.id}"
+        told = (
+            f"The machine {machine} is kept, stopped: only its disk costs. To get in: {start} and "
+            f"then {enter}. Its logs are in /var/log/baked-ami. {KEPT_HOURS} h after a start it "
+            f"ends by itself. To end it: {end}. The next `pulumi up` takes a new one."
+        )
+    else:
+        told = (
+            f"The machine {machine} is kept for {KEPT_HOURS} h, its logs are in "
+            f"/run/baked-ami/log. To get in: {enter}. To end it: {end}."
+        )
+        told += " The next `pulumi up` continues on it." if role == "builder" else ""
+    error.resolution += f"\n{told}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 
@@ -25,7 +27,12 @@ class BakeError(Exception):
         return "\n".join(lines)
 
 
+class StepError(BakeError):
+    """A step that ended badly on a machine: another run of the same bake would see the same."""
+
+
 BakeError.__module__ = "builtins"  # Tracebacks then name it "BakeError", without our folders.
+StepError.__module__ = "builtins"
 
 NOT_FOUND = re.compile(
     r"NotFound|NoSuch|NotExist|^404$|InvalidAMIID\.(Unavailable|Malformed)|Unknown(Image|Snapshot)"
@@ -45,6 +52,16 @@ NO_CREDENTIALS = {
     "NoCredentialsError", "RequestExpired", "TokenRefreshRequired", "SSOTokenLoadError",
     "UnauthorizedSSOTokenError", "PartialCredentialsError", "ProfileNotFound",
 }  # fmt: skip
+EXPIRED = {
+    "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
+    "UnauthorizedSSOTokenError",
+}  # fmt: skip
+ACCESS_CLOCK = NO_CREDENTIALS | {"RequestTimeTooSkewed", "InvalidSignatureException"}
+"""What AWS answers to a signature of another time, as to one that is wrong."""
+
+CLOCK_TOLERANCE_S = 240.0
+"""AWS bears 5 min (15 min in S3) between a signature's time and its own."""
+
 UNREACHABLE = {
     "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyConnectionError",
     "ConnectionClosedError", "SSLError", "HTTPClientError",
@@ -115,6 +132,11 @@ def is_token_mismatch(error: BaseException) -> bool:
     return get_code(error) in ("IdempotentParameterMismatch", "InvalidClientToken")
 
 
+def is_wrong_state(error: BaseException) -> bool:
+    """The machine is not in a state for this: it was stopped or ended."""
+    return get_code(error) in ("IncorrectInstanceState", "IncorrectState")
+
+
 def is_in_use(error: BaseException) -> bool:
     return get_code(error) in ("InvalidSnapshot.InUse", "DependencyViolation", "ResourceInUse")
 
@@ -124,6 +146,25 @@ def is_transient(error: BaseException) -> bool:
     response: Mapping[str, Any] = getattr(error, "response", None) or {}
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return is_throttled(error) or is_unreachable(error) or int(status) >= 500
+
+
+def lacks_credentials(error: BaseException | None) -> bool:
+    """Whether this error, or what caused it, is AWS not accepting the credentials."""
+    while error is not None:
+        if is_no_credentials(error):
+            return True
+        error = error.__cause__
+    return False
+
+
+def get_clock_skew(error: BaseException) -> float:
+    """Seconds that this computer's clock is ahead of AWS's, by the answer's Date; 0 if unknown."""
+    response: Mapping[str, Any] = getattr(error, "response", None) or {}
+    sent = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return time.time() - parsedate_to_datetime(sent).timestamp()
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def missing_action(error: BaseException, otherwise: str) -> str:
@@ -139,6 +180,13 @@ def explain_aws(error: BaseException, action: str, *, on: str = "") -> str:
         return (
             f"permission {missing_action(error, action)}{where} is missing. Add it to the "
             f"policy of the identity that runs Pulumi."
+        )
+    skew = get_clock_skew(error)
+    if get_code(error) in ACCESS_CLOCK and abs(skew) > CLOCK_TOLERANCE_S:
+        return (
+            f"AWS refuses {action}{where} ({get_code(error)}): this computer's clock is "
+            f"{abs(skew) / 60:.0f} min {'ahead of' if skew > 0 else 'behind'} AWS's. Set the "
+            f"clock (timedatectl set-ntp true)."
         )
     if is_no_credentials(error):
         return (

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from ami_provider.aws import Aws
-from ami_provider.errors import is_not_found, is_transient
+from ami_provider.errors import bake_error, is_aws_error, is_not_found, is_transient
+from ami_provider.watching import get_watch
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import InstanceTypeDef
 
 GONE = ("shutting-down", "terminated", "stopping", "stopped")
 
@@ -22,16 +29,28 @@ def is_running(aws: Aws, machine_id: str) -> bool:
 
     False also where EC2 does not know: a machine that was just made may not be found for a moment.
     """
+    watch = get_watch(aws, "machines", _describe)
     try:
-        found = aws.ec2.describe_instances(InstanceIds=[machine_id])["Reservations"]
+        machine = watch.look(machine_id)
     except Exception as error:
         if is_not_found(error) or is_transient(error):
             return False
-        raise
-    for machine in (m for reservation in found for m in reservation["Instances"]):
-        state = machine["State"]["Name"]
-        if state in GONE:
-            reason = machine.get("StateReason", {}).get("Message", "")
-            raise MachineLostError(machine_id, reason or state)
-        return state == "running"
-    return False
+        if not is_aws_error(error):
+            raise
+        raise bake_error(
+            error, f"could not look at {machine_id}", "ec2:DescribeInstances"
+        ) from error
+    if machine is None:
+        return False
+    state = machine["State"]["Name"]
+    if state in GONE:
+        watch.forget(machine_id)
+        reason = machine.get("StateReason", {}).get("Message", "")
+        raise MachineLostError(machine_id, reason or state)
+    return state == "running"
+
+
+def _describe(aws: Aws, ids: Sequence[str]) -> dict[str, InstanceTypeDef]:
+    """By filter: an ID that EC2 does not know yet is left out, and does not fail the others."""
+    found = aws.ec2.describe_instances(Filters=[{"Name": "instance-id", "Values": list(ids)}])
+    return {m["InstanceId"]: m for r in found["Reservations"] for m in r["Instances"]}

@@ -14,7 +14,10 @@ from ami_provider.stages import Stages
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a bake is made of. `user_tags` go onto everything it makes, beside its own."""
+    """What a bake is made of. `user_tags` go onto everything it makes, beside its own.
+
+    `attempts` is where machines were refused or lost so far, and why, in order.
+    """
 
     recipe: ResolvedRecipe
     site: BuildSite
@@ -23,6 +26,7 @@ class Job:
     aws: Aws
     stages: Stages
     user_tags: Mapping[str, str] = field(default_factory=dict)
+    attempts: list[str] = field(default_factory=list)
 
     @property
     def ami_name(self) -> str:
@@ -31,6 +35,11 @@ class Job:
     @property
     def say(self) -> Callable[[str], None]:
         return self.stages.report
+
+    @property
+    def note(self) -> Callable[[str], None]:
+        """As `say`, once, and the line stays."""
+        return self.stages.note
 
     def get_tags(self, role: tags.Role) -> dict[str, str]:
         """The tags of one thing this bake makes."""

@@ -15,6 +15,7 @@ from ami_provider.errors import bake_error, is_aws_error, is_transient
 from ami_provider.job import Job
 from ami_provider.site import BuildSite
 from ami_provider.waiting import NoAnswerError
+from ami_provider.watching import get_watch
 
 Request = dict[str, Any]
 """RunInstances' parameters."""
@@ -123,16 +124,21 @@ def set_attempt(request: Request, attempt: int) -> None:
 def is_online(aws: Aws, machine_id: str) -> bool:
     """Whether the machine's SSM agent takes commands; raises `NoAnswerError` if AWS is silent."""
     try:
-        found = aws.ssm.describe_instance_information(
-            Filters=[{"Key": "InstanceIds", "Values": [machine_id]}]
-        )["InstanceInformationList"]
+        return bool(get_watch(aws, "agents", _find_online).look(machine_id))
     except Exception as error:
         if is_transient(error):
             raise NoAnswerError(error) from error
         raise bake_error(
             error, "could not ask for the SSM agent", "ssm:DescribeInstanceInformation"
         ) from error
-    return any(entry.get("PingStatus") == "Online" for entry in found)
+
+
+def _find_online(aws: Aws, ids: Sequence[str]) -> dict[str, bool]:
+    asked = aws.ssm.get_paginator("describe_instance_information").paginate(
+        Filters=[{"Key": "InstanceIds", "Values": list(ids)}]
+    )
+    listed = [entry for page in asked for entry in page["InstanceInformationList"]]
+    return {str(e.get("InstanceId")): e.get("PingStatus") == "Online" for e in listed}
 
 
 def has_gpu(aws: Aws, instance_type: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from ami_provider.job import Job
 from ami_provider.machines import Machine, set_step
 from ami_provider.running import Step, deliver_steps, get_extra_name, run_together
+from ami_provider.traffic import tell_bytes
 
 QUIET_AGENT = Step("10-quiet-agent", "keep the ECS agent quiet", expected_s=2)
 UPDATE = Step("20-system-update", "update the system", "update", expected_s=90)
@@ -52,10 +53,18 @@ def provision(job: Job, machine: Machine) -> dict[str, Any]:
     for stage in list_stages(job):
         what = " and ".join(step.what for step in stage)
         with job.stages.stage(what, expected_s=expect(job, stage)):
-            for step, reply in zip(stage, run_together(job, machine, stage, files), strict=True):
-                told[step.name] = reply.result
+            with tell_bytes(job, machine, get_download_bytes(job, stage)):
+                replies = run_together(job, machine, stage, files)
+            told |= {step.name: reply.result for step, reply in zip(stage, replies, strict=True)}
         set_step(job, machine, stage[-1].name)
     return told
+
+
+def get_download_bytes(job: Job, stage: Sequence[Step]) -> int:
+    """Bytes that a stage fetches at most, as far as sizes are known."""
+    images = sum(image.size_bytes or 0 for image in job.recipe.images) if PULL in stage else 0
+    models = sum(model.size_bytes or 0 for model in job.recipe.models) if MODELS in stage else 0
+    return images + models
 
 
 def expect(job: Job, stage: Sequence[Step]) -> float | None:

@@ -10,7 +10,7 @@ from importlib import resources
 
 from ami_provider import parameters
 from ami_provider.commands import StepReply, deliver, run_step
-from ami_provider.errors import BakeError
+from ami_provider.errors import StepError
 from ami_provider.failures import find_failure
 from ami_provider.job import Job
 from ami_provider.launch import has_gpu
@@ -116,7 +116,7 @@ def get_key(step: str, files: dict[str, bytes]) -> str:
 
 def explain_steps(
     job: Job, machine: Machine, failed: Sequence[tuple[Step, StepReply]], logs: Mapping[str, str]
-) -> BakeError:
+) -> StepError:
     """The error for what failed in one stage, its cause and remedy from the first that is known.
 
     It has the end of each log and says where all of it is: in S3, or in a file made here.
@@ -137,14 +137,14 @@ def explain_steps(
         details.append(f"The whole log of every step: {save_logs(job, machine, logs)}")
     cause = known[first]
     if cause is None:
-        return BakeError(
+        return StepError(
             f"could not {first.what}",
             "\n".join(details),
             "The log above is the step's own. Correct its cause, then run `pulumi up` again; with "
             "on_failure: keep the builder stays for a look.",
         )
     brief = f"could not {first.what}: {cause.failure.cause}"
-    return BakeError(brief, "\n".join(details), cause.failure.remedy)
+    return StepError(brief, "\n".join(details), cause.failure.remedy)
 
 
 def _limit(timeouts: Timeouts, step: Step) -> int:

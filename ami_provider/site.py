@@ -67,7 +67,7 @@ class BuildSite(Frozen):
     @field_validator("region")
     @classmethod
     def _is_region(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d", value):
+        if not is_region(value):
             raise ValueError(f"{value!r} is not a region such as ap-northeast-2.")
         return value
 
@@ -167,6 +167,11 @@ class Lineage(Frozen):
                 f"at most 64."
             )
         return value
+
+
+def is_region(value: str) -> bool:
+    """Whether it has the form of a region's name, such as ap-northeast-2."""
+    return bool(re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d", value))
 
 
 def is_instance_type(value: str) -> bool:

@@ -13,9 +13,10 @@ TICK_S = 2.0
 class Stages:
     """The course of one bake. `report` takes one line of text and may be called from any thread.
 
-    `announce` takes what must stay readable (a warning, a log in debug mode), if that differs.
+    `announce` takes what must stay readable (a fallback, a warning, a log in debug mode), if that
+    differs.
     `timings` holds the seconds of every finished stage, in their order; `warnings` what a reader
-    must still know at the end, though the bake went well.
+    must still know at the end, though the bake went well; `now` is the stage it is in.
     """
 
     def __init__(
@@ -29,7 +30,10 @@ class Stages:
         self.total = total
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
+        self.now = ""
         self._number = 0
+        self._detail = ""
+        self._said: set[str] = set()
         self._lock = threading.Lock()
 
     def warn(self, text: str) -> None:
@@ -37,19 +41,37 @@ class Stages:
         self.warnings.append(text)
         self.announce(text)
 
+    def note(self, text: str) -> None:
+        """Tell of a retry or a fallback, once, in a line that stays."""
+        with self._lock:
+            known = text in self._said
+            self._said.add(text)
+        if not known:
+            self.announce(text)
+
+    def note_retry(self, action: str, reason: str) -> None:
+        """AWS failed a call for now: told once for each action and reason."""
+        self.note(f"AWS: {action} failed for now ({reason}); trying again")
+
+    def set_detail(self, text: str) -> None:
+        """What the present stage's line says after its times, until the stage ends."""
+        self._detail = text
+
     @contextmanager
     def stage(self, what: str, *, expected_s: float | None = None) -> Iterator[None]:
         """One stage, told when it starts and every other second until it ends."""
         with self._lock:
             self._number += 1
             head = f"step {self._number} of {max(self.total, self._number)}: {what}"
+            self.now, self._detail = what, ""
         start = time.monotonic()
         ended = threading.Event()
         self.report(head + _clock(None, expected_s))
 
         def tick() -> None:
             while not ended.wait(TICK_S):
-                self.report(head + _clock(time.monotonic() - start, expected_s))
+                detail = f" · {self._detail}" if self._detail else ""
+                self.report(head + _clock(time.monotonic() - start, expected_s) + detail)
 
         ticker = threading.Thread(target=tick, daemon=True, name=f"stage {what}")
         ticker.start()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import TagTypeDef
 
-Role = Literal["builder", "verifier", "image"]
+Role = Literal["builder", "verifier", "image", "kept"]
 
 PREFIX = "baked-ami:"
 FINGERPRINT = PREFIX + "fingerprint"
@@ -17,6 +17,7 @@ LINEAGE = PREFIX + "lineage"
 ROLE = PREFIX + "role"
 ATTEMPT = PREFIX + "attempt"
 STEP = PREFIX + "step"
+FAILED = PREFIX + "failed"
 VERIFIED = PREFIX + "verified"
 OWNER = PREFIX + "owner/"
 KEEP = PREFIX + "keep/"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from ami_provider import tags
 from ami_provider.cleaning import end_afterwards
 from ami_provider.errors import BakeError
-from ami_provider.image_state import Image, set_tags
+from ami_provider.image_state import Image, get_state, set_tags
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
-from ami_provider.machines import (
-    find_machine,
-    launch_machine,
-    wait_until_ready,
-)
+from ami_provider.launch import list_choices
+from ami_provider.launching import launch_machine, list_fresh_first
+from ami_provider.machines import Machine, find_machine, wait_until_ready
 from ami_provider.running import Step, deliver_steps, run_together
 
 GRACE_MIN = 15
@@ -28,22 +26,35 @@ def verify(job: Job, image: Image) -> None:
         set_tags(job.aws, (image.id,), {tags.VERIFIED: tags.VERIFIED_OFF})
         return
     types = job.site.instance_types if job.site.verify == "on" else (job.site.verify,)
-    for lost in range(len(types) * len(job.site.subnet_ids) * 2):
+    lost: list[Machine] = []
+    while list_fresh_first(list_choices(job.site, types), lost):
         try:
             _verify_once(job, image, types, lost)
+            return
         except MachineLostError as error:
-            job.say(f"{error}; once more")
-            continue
-        set_tags(job.aws, (image.id,), {tags.VERIFIED: tags.VERIFIED_YES})
-        return
+            if _was_verified_by_another(job, image):
+                return
+            job.note(f"{error}; next choice")
     raise BakeError(
         f"the AMI {image.id} could not be checked: every machine was taken away",
-        "",
+        "\n".join(job.attempts),
         "Use on-demand machines, which are not taken away (capacity: on-demand).",
     )
 
 
-def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: int) -> None:
+def _was_verified_by_another(job: Job, image: Image) -> bool:
+    """Whether another run has checked the AMI meanwhile, and ended the machine."""
+    found = get_state(job.aws, image.id)
+    if found is None:
+        raise BakeError(
+            f"the AMI {image.id} is gone: another run refused it, or somebody deregistered it",
+            "",
+            "Run `pulumi up` again.",
+        )
+    return found.verified == tags.VERIFIED_YES
+
+
+def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: list[Machine]) -> None:
     with job.stages.stage("launch a machine from the AMI", expected_s=10):
         machine = find_machine(job, "verifier", image.id) or launch_machine(
             job,
@@ -51,11 +62,12 @@ def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: int) -> N
             image_id=image.id,
             types=types,
             minutes=job.site.timeouts.ready + GRACE_MIN,
-            failed=lost,
+            lost=lost,
         )
-    with end_afterwards(job, machine):
+    lost.append(machine)  # Unless it gets to the end.
+    with end_afterwards(job, machine, "verifier"):
         with job.stages.stage("boot it", expected_s=60):
-            wait_until_ready(job, machine)
+            wait_until_ready(job, machine, expected_s=60)
         with job.stages.stage(VERIFY.what, expected_s=60):
             files = deliver_steps(job, machine)
             try:
@@ -63,3 +75,5 @@ def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: int) -> N
             except BakeError as error:
                 error.brief = f"the AMI {image.id} is refused: {error.brief}"
                 raise
+        # Before the machine ends: another client that loses sight of it then sees this.
+        set_tags(job.aws, (image.id,), {tags.VERIFIED: tags.VERIFIED_YES})

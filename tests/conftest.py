@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,23 @@ def _separate_temporary_files(config: pytest.Config) -> None:
     root = os.environ["PYTEST_DEBUG_TEMPROOT"]  # short: sockets' paths are limited
     config.stash[TEMPORARY] = Path(tempfile.mkdtemp(prefix="t-", dir=root))
     tempfile.tempdir = os.environ["TMPDIR"] = str(config.stash[TEMPORARY])
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The kill and the fault matrix as a table, where their tests ran: a row for each kind."""
+    rows = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == "matrix"
+    ]
+    if rows:
+        heads = ["trouble", "cells", "succeeded", "clear error", "wrong", "seconds"]
+        terminalreporter.section("a bake under trouble, one cell for each action in each phase")
+        for row in [heads, *rows]:
+            terminalreporter.write_line(f"{row[0]:30}" + "".join(f"{v!s:>13}" for v in row[1:]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

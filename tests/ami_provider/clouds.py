@@ -124,12 +124,12 @@ def open_bakery(
         for name, value in client_environment(cloud).items():
             if name.startswith("AWS_"):
                 monkeypatch.setenv(name, value)
-        _create_profile()
+        create_profile(boto3.client("iam"))
         yield Bakery(cloud, Aws(cloud.region))
 
 
-def _create_profile() -> None:
-    iam = boto3.client("iam")
+def create_profile(iam: Any) -> None:
+    """The instance profile that builders have, with its role."""
     trust = {
         "Effect": "Allow",
         "Principal": {"Service": "ec2.amazonaws.com"},

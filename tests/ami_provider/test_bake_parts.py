@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ami_provider import launch, parameters, tags, waiting
+from ami_provider import launch, parameters, tags, traffic
 from ami_provider.aws import Aws
 from ami_provider.contents import ContainerImage
 from ami_provider.job import Job
@@ -161,40 +161,6 @@ def test_a_changed_smoke_command_runs_verification_again_and_no_step() -> None:
     assert get_key("verify", deliver("one")) != get_key("verify", deliver("two"))
 
 
-def test_a_wait_grows_its_pauses_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    pauses = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        clock[0] += seconds
-
-    monkeypatch.setattr(waiting, "sleep", sleep)
-    monkeypatch.setattr(waiting, "now", lambda: clock[0])
-    with pytest.raises(waiting.WaitTimeoutError):
-        waiting.wait_until(lambda: None, timeout_s=600)
-
-    assert clock[0] == pytest.approx(600)
-    assert pauses[0] == waiting.FIRST_S
-    assert max(pauses) == waiting.LONGEST_S
-    assert len(pauses) < 100
-
-
-def test_a_look_that_fails_for_now_is_the_reason_in_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(waiting, "sleep", lambda _: None)
-    reason = OSError("no route")
-
-    def look() -> None:
-        raise waiting.NoAnswerError(reason)
-
-    with pytest.raises(waiting.WaitTimeoutError) as raised:
-        waiting.wait_until(look, timeout_s=0)
-
-    assert raised.value.cause is reason
-
-
 def test_stages_are_numbered_and_timed() -> None:
     said: list[str] = []
     stages = Stages(said.append, 2)
@@ -205,6 +171,33 @@ def test_stages_are_numbered_and_timed() -> None:
 
     assert said == ["step 1 of 2: one · expected 1 min 30 s", "step 2 of 2: two"]
     assert list(stages.timings) == ["one", "two"]
+
+
+def test_a_retry_or_fallback_is_said_once_and_stays() -> None:
+    said: list[str] = []
+    kept: list[str] = []
+    stages = Stages(said.append, 1, kept.append)
+    for _ in range(3):
+        stages.note_retry("ec2:DescribeImages", "RequestLimitExceeded")
+    stages.note("next choice")
+
+    assert said == []
+    assert kept == [
+        "AWS: ec2:DescribeImages failed for now (RequestLimitExceeded); trying again",
+        "next choice",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("received", "total", "text"),
+    [
+        (3_240_000_000, 17_000_000_000, "3.2 of 17.0 GB"),
+        (18_000_000_000, 17_000_000_000, "17.0 of 17.0 GB"),
+        (400_000, 2_500_000, "0.4 of 2.5 MB"),
+    ],
+)
+def test_bytes_are_told_of_the_total(received: int, total: int, text: str) -> None:
+    assert traffic.describe(received, total) == text
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from ami_provider.image_removal import delete_image
 from ami_provider.image_state import Image
 from ami_provider.images import create_image, wait_until_available
 from ami_provider.job import Job
-from ami_provider.machines import Machine, launch_machine, terminate_machine, wait_until_ready
+from ami_provider.launching import launch_machine
+from ami_provider.machines import Machine, terminate_machine, wait_until_ready
 from ami_provider.provision import list_stages, provision
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.stages import Stages

@@ -167,7 +167,12 @@ def test_no_capacity_goes_to_the_next_choice_and_says_so(bakery: Bakery) -> None
     requests = bakery.launches
     assert "InstanceMarketOptions" not in requests[5]
     assert (requests[5]["InstanceType"], requests[5]["SubnetId"]) == ("g5.xlarge", SUBNETS[1])
-    assert any("InsufficientInstanceCapacity, next choice" in line for line in bakery.said)
+    refused = [line for line in bakery.said if "InsufficientInstanceCapacity" in line]
+    assert len(refused) == 5
+    first = f"g5.xlarge spot in {SUBNETS[0]}"
+    assert refused[0] == f"no builder as {first}: InsufficientInstanceCapacity; next choice"
+    launched = f"launched the builder as g5.xlarge on-demand in {SUBNETS[1]}, after 5 refused"
+    assert launched in bakery.said
 
 
 def test_no_capacity_at_all_lists_every_choice(bakery: Bakery) -> None:

@@ -1,0 +1,72 @@
+"""One kind of fault at every action of every phase of a bake, one cell after the other."""
+
+from __future__ import annotations
+
+from ami_provider.errors import BakeError
+from local_cloud.faults import Fault, Faults
+from local_cloud.faults.kinds import CallKind
+from tests.ami_provider.clouds import EMPTY, ONE_AMI, Bakery
+from tests.ami_provider.matrix import Cell, Outcome, PhasedAws, PhaseFaults, clear, list_cells, run
+
+
+def go_through(
+    bakery: Bakery, went: Outcome, kind: CallKind, times: int | None, *, seconds: float = 0.0
+) -> None:
+    """Bake once for each cell, with the fault there. A passing fault must be survived."""
+    recipe, site = bakery.resolve(), bakery.site()
+    for cell in list_cells(bakery, recipe):
+        aws = PhasedAws(bakery.cloud.region)
+        fault = Fault(
+            service=cell.service, action=cell.action, fault=kind, times=times, seconds=seconds
+        )
+        faults = bakery.cloud.faults = PhaseFaults(aws, cell, fault)
+        told: tuple[str, ...] = ()
+        failed: BakeError | None = None
+        try:
+            told = run(bakery, aws, recipe, site).warnings
+        except BakeError as error:
+            failed = error
+        bakery.cloud.faults = Faults()
+        went.cells += 1
+        wrong = judge(bakery, cell, failed, told, passing=times is not None)
+        if not faults.taken:
+            wrong = "the fault did not happen"
+        if wrong:
+            went.wrong.append(f"{cell}: {wrong}")
+        elif failed:
+            went.refused += 1
+        else:
+            went.succeeded += 1
+        clear(bakery)
+
+
+def judge(
+    bakery: Bakery,
+    cell: Cell,
+    failed: BakeError | None,
+    warnings: tuple[str, ...],
+    *,
+    passing: bool,
+) -> str:
+    """What is wrong with how the bake ended; "" if nothing is.
+
+    A machine that AWS would not end is no leftover when the reader is told: it ends by itself.
+    """
+    if failed is not None:
+        if passing:
+            return f"not survived: {failed}"
+        if not failed.brief or cell.action not in str(failed):
+            return f"not a clear error: {failed}"
+    told = "\n".join((*warnings, str(failed or "")))
+    machines = [
+        machine["InstanceId"]
+        for reservation in bakery.aws.ec2.describe_instances()["Reservations"]
+        for machine in reservation["Instances"]
+        if machine["State"]["Name"] not in ("shutting-down", "terminated")
+    ]
+    if any(f"--instance-ids {machine}" not in told for machine in machines):
+        return f"left without a word: {machines}"
+    if machines:
+        bakery.aws.ec2.terminate_instances(InstanceIds=machines)
+    left, wanted = bakery.count(), EMPTY if failed else ONE_AMI
+    return "" if left == wanted else f"{left} instead of {wanted}, {failed}"
