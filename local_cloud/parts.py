@@ -39,6 +39,7 @@ def open_machines(cloud: Cloud, *, real: bool) -> None:
             authority=cloud.authority,
             say=cloud.say,
             temporary=cloud.temporary,
+            link_speed=lambda: cloud.latency.profile.link,
         )
     except MachineError as error:
         raise StateError(f"machines cannot be run: {error}") from error

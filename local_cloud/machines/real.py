@@ -31,6 +31,7 @@ from local_cloud.machines.host import why_not_real
 from local_cloud.machines.metadata import MetadataService
 from local_cloud.machines.names import Names, NamesServer
 from local_cloud.machines.network import Network
+from local_cloud.machines.pacing import Link, Speed
 from local_cloud.machines.sandbox import Ending, Sandbox, Wiring
 from local_cloud.machines.servers import HttpServer
 from local_cloud.machines.task_credentials import TaskCredentials
@@ -67,12 +68,13 @@ def open_real(
     authority: Authority,
     say: Callable[[str], None],
     temporary: bool = False,
+    link_speed: Callable[[], Speed] | None = None,
 ) -> tuple[Machines, Disks]:
     """Start a cloud's machine room on the folder `root`, after removing what dead clouds left.
 
-    Machines reach `app` under AWS's names. Disks stay in `root` between runs unless it is
-    `temporary`: then the next start of any cloud removes the folder if this process dies. Raises
-    MachineError.
+    Machines reach `app` under AWS's names, as fast as `link_speed` says. Disks stay in `root`
+    between runs unless it is `temporary`: then the next start of any cloud removes the folder if
+    this process dies. Raises MachineError.
     """
     if reason := why_not_real():
         raise MachineError(reason)
@@ -98,8 +100,9 @@ def open_real(
     try:
         disks = RealDisks(root, anchor=anchor, base_image=base_image)
         return RealMachines(
-            anchor, disks, record=record, app=app, authority=authority, say=say
-        ), disks
+            anchor, disks, record=record, app=app, authority=authority, say=say,
+            link_speed=link_speed,
+        ), disks  # fmt: skip
     except BaseException:
         anchor.close()
         clouds.forget(record)
@@ -120,8 +123,10 @@ class RealMachines:
         app: WSGIApplication,
         authority: Authority,
         say: Callable[[str], None],
+        link_speed: Callable[[], Speed] | None = None,
     ) -> None:
         self._say = say
+        self.link = Link(link_speed) if link_speed else None
         self.on_power_off: Callable[[str], None] | None = None
         self.metadata: Callable[[str], InstanceMetadata | None] | None = None
         self.task_credentials: Callable[[str], Mapping[str, str] | None] | None = None
@@ -143,8 +148,13 @@ class RealMachines:
         self._servers = [
             HttpServer(MetadataService(self._metadata_at), listen(METADATA, 80, SOCK_STREAM)),
             HttpServer(TaskCredentials(self._keys_of), listen(CREDENTIALS, 80, SOCK_STREAM)),
-            HttpServer(app, listen(GATEWAY, 80, SOCK_STREAM)),
-            HttpServer(app, listen(GATEWAY, 443, SOCK_STREAM), tls=authority.server_context()),
+            HttpServer(app, listen(GATEWAY, 80, SOCK_STREAM), link=self.link),
+            HttpServer(
+                app,
+                listen(GATEWAY, 443, SOCK_STREAM),
+                tls=authority.server_context(),
+                link=self.link,
+            ),
         ]
 
     def boot(self, spec: MachineSpec) -> None:
