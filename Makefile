@@ -50,6 +50,10 @@ down: setup ## Delete it all again, and show that nothing is left
 inventory: setup ## List what the local cloud holds
 	@$(VENV_PYTHON) -m local_cloud inventory --state $(STATE) $(ARGS)
 
+.PHONY: demo-job
+demo-job: setup ## Run one job on a plain and on a baked AMI, timelines side by side
+	@$(IN_VENV) $(VENV_PYTHON) benchmarks/demo_job.py $(ARGS)
+
 .PHONY: test
 test: setup ## Run every test (WORKERS=0: in one process)
 	@$(IN_VENV) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

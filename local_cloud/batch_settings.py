@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,9 +41,24 @@ def settings_from_environment() -> BatchSettings:
     """
     names = {name: f"{PREFIX}{name.upper()}" for name in BatchSettings.model_fields}
     given = {name: os.environ[held] for name, held in names.items() if os.environ.get(held)}
+    return _checked(given, names)
+
+
+def changed_settings(before: BatchSettings, body: bytes) -> BatchSettings:
+    """The settings with what a JSON object names changed. Raises SettingsError."""
     try:
-        return BatchSettings.model_validate(given)
+        changes = json.loads(body)
+    except ValueError as error:
+        raise SettingsError(f"Batch's settings: not JSON: {error}") from None
+    if not isinstance(changes, dict):
+        raise SettingsError("Batch's settings: a JSON object is needed")
+    return _checked(before.model_dump() | changes, {})
+
+
+def _checked(values: dict[str, Any], names: dict[str, str]) -> BatchSettings:
+    try:
+        return BatchSettings.model_validate(values)
     except ValidationError as error:
         wrong = error.errors()[0]
-        held = names[str(wrong["loc"][0])]
-        raise SettingsError(f"{held}={wrong['input']!r}: {wrong['msg']}") from None
+        name = str(wrong["loc"][0])
+        raise SettingsError(f"{names.get(name, name)}={wrong['input']!r}: {wrong['msg']}") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.request import Request
 
-from local_cloud.batch_settings import BatchSettings
+from local_cloud.batch_settings import SettingsError, changed_settings
 from local_cloud.calls import summarise
 from local_cloud.faults import Faults, FaultsFileError, parse_faults
 from local_cloud.inventory import take_inventory
@@ -48,7 +48,7 @@ def control(cloud: Cloud, request: Request) -> Wire:
     name = request.path.removeprefix(PREFIX)
     try:
         found = _answer(cloud, name, request)
-    except (FaultsFileError, ProfileError) as error:
+    except (FaultsFileError, ProfileError, SettingsError) as error:
         return _json(400, {"error": str(error)})
     except NoSuchThingError as error:
         return _json(404, {"error": str(error)})
@@ -74,8 +74,7 @@ def _answer(cloud: Cloud, name: str, request: Request) -> Any:
     if name == "jobs":
         return {"jobs": job_timelines(cloud)}
     if name == "batch" and request.method == "PUT":
-        asked = cloud.batch.model_dump() | json.loads(request.get_data())
-        cloud.batch = BatchSettings.model_validate(asked)
+        cloud.batch = changed_settings(cloud.batch, request.get_data())
         return cloud.batch.model_dump()
     return None
 

@@ -10,15 +10,21 @@ if TYPE_CHECKING:
 #: The stages of an attempt in their order, and how they are called.
 STAGES = {
     "submitted": "submitted",
-    "runnable": "could run",
+    "runnable": "runnable",
     "machine_launched": "machine launched",
     "machine_up": "machine up",
     "agent_up": "agent up",
-    "placed": "on its machine",
+    "placed": "placed",
     "image_ready": "image ready",
     "started": "container started",
     "stopped": "container stopped",
 }
+#: What a table shows of them.
+COLUMNS = {
+    name: STAGES[name] for name in ("machine_up", "agent_up", "image_ready", "started", "stopped")
+}
+BEFORE_THE_JOB = ("machine_launched", "machine_up", "agent_up")
+UNITS = "Seconds after SubmitJob; of a later attempt, after it could run."
 
 
 def job_timelines(cloud: Cloud) -> list[dict[str, Any]]:
@@ -52,20 +58,38 @@ def _attempt(timeline: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_words(jobs: list[dict[str, Any]]) -> str:
-    """The timelines for a reader, in seconds after the job (or its next attempt) could run."""
-    lines: list[str] = []
+    """A table for a reader: a line an attempt, in seconds after it was asked for."""
+    if not jobs:
+        return "No job was submitted."
+    rows = [["job", "", "status", *COLUMNS.values(), "image", "AMI", "machine"]]
+    reasons = []
     for job in jobs:
-        lines.append(f"{job['name']}  {job['id']}  {job['status']}  {job['reason']}".rstrip())
         for number, attempt in enumerate(job["attempts"], start=1):
-            times = attempt["times"]
-            zero = times["submitted"] if number == 1 else times["runnable"]
-            if len(job["attempts"]) > 1:
-                lines.append(f"  attempt {number}")
-            if attempt["machine"]:
-                used = ", was up before" if attempt["reused"] else ""
-                lines.append(f"  on {attempt['machine']} ({attempt['ami']}{used})")
-            for name, title in STAGES.items():
-                if name in times and name != "runnable" and (number == 1 or name != "submitted"):
-                    how = f"  {attempt['image']['how']}" if name == "image_ready" else ""
-                    lines.append(f"  {times[name] - zero:8.2f} s  {title}{how}")
-    return "\n".join(lines) if lines else "No job was submitted."
+            last = number == len(job["attempts"])
+            status = job["status"] if last else "tried again"
+            rows.append([job["name"], str(job["id"])[:8], status, *_cells(attempt, number)])
+        if job["status"] not in ("SUCCEEDED", "RUNNING") and job["reason"]:
+            reasons.append(f"{job['name']} {str(job['id'])[:8]}: {job['reason']}")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last_time = 3 + len(COLUMNS)
+    lines = [
+        "  ".join(
+            cell.rjust(width) if 3 <= at < last_time else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, UNITS, *reasons])
+
+
+def _cells(attempt: dict[str, Any], number: int) -> list[str]:
+    times = attempt["times"]
+    zero = times["submitted"] if number == 1 else times["runnable"]
+    cells = []
+    for name in COLUMNS:
+        if name in BEFORE_THE_JOB and attempt["reused"]:
+            cells.append("before")
+        else:
+            cells.append(f"{times[name] - zero:.2f}" if name in times else "-")
+    how = attempt["image"]["how"] if attempt["image"] else "-"
+    return [*cells, how, attempt["ami"] or "-", attempt["machine"] or "-"]

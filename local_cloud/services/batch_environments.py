@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from local_cloud import lifecycle
 from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
 from local_cloud.errors import not_modelled
 from local_cloud.inventory import Item, lists
-from local_cloud.services.batch_job_model import wake
 from local_cloud.services.batch_model import (
     Environment,
     check_name,
@@ -24,20 +21,14 @@ from local_cloud.services.batch_model import (
     queues,
     refused,
 )
+from local_cloud.services.batch_placing import vcpus_of
 from local_cloud.services.batch_rules import (
     INFRASTRUCTURE,
-    UnfitError,
-    check_fit,
     check_resources,
     is_service_linked,
     is_updatable,
 )
-from local_cloud.services.batch_updates import (
-    HEALTHY,
-    end_machines,
-    ensure_cluster,
-    launches_after,
-)
+from local_cloud.services.batch_updates import end_machines, settle
 from local_cloud.services.iam import ensure_service_role
 
 SERVICE = "batch.amazonaws.com"
@@ -64,7 +55,7 @@ def create(call: Call) -> Params:
             raise client_error("Object already exists")
         environment = _new(call, name, role)
         environments(call.cloud)[key_of(call, name)] = environment
-    _settle(call, environment)
+    settle(call, environment)
     return {"computeEnvironmentName": name, "computeEnvironmentArn": environment.arn}
 
 
@@ -98,45 +89,6 @@ def _service_linked_role(call: Call) -> str:
     return str(ensure_service_role(call.cloud, SERVICE, account=call.account)["Arn"])
 
 
-def _settle(call: Call, environment: Environment) -> None:
-    """In the background: VALID, or INVALID with the reason when its surroundings do not fit.
-
-    With `replace` its machines are of an older generation from now on, and the environment stays
-    UPDATING until they are gone.
-    """
-    asked = environment.unsettled or {}
-
-    creating = environment.status == "CREATING"
-    due = call.cloud.latency.due("environment_creating" if creating else "environment_updating")
-
-    def job() -> None:
-        if call.cloud.pause(due):
-            return  # the next start goes on
-        reason, status, launches = HEALTHY, "VALID", environment.launches
-        resources = environment.view.get("computeResources") or {}
-        try:
-            if asked.get("look"):
-                found = check_fit(call, environment.view)
-                launches = launches_after(
-                    launches, found, resources,
-                    latest=asked.get("latest", False), reading=call.cloud.batch.ami_reading,
-                )  # fmt: skip
-            if resources:
-                ensure_cluster(call, environment)
-        except UnfitError as unfit:
-            status, reason = "INVALID", str(unfit)
-        with call.cloud.store.lock:
-            environment.launches, environment.unsettled = launches, None
-            if asked.get("replace") and status == "VALID":
-                environment.generation += 1
-                environment.updating_since = time.time()
-            else:
-                environment.view.update(status=status, statusReason=reason)
-        wake.set()
-
-    call.cloud.background(f"batch environment {environment.name}", job)
-
-
 @handles("batch", "DescribeComputeEnvironments")
 def describe(call: Call) -> Params:
     named = call.params.get("computeEnvironments")
@@ -146,7 +98,17 @@ def describe(call: Call) -> Params:
             found = [record for name in named if (record := find(call, table, name))]
         else:
             found = mine(call, table)
-        return page(call, [record.shown() for record in found], "computeEnvironments")
+        return page(call, [_shown(call, record) for record in found], "computeEnvironments")
+
+
+def _shown(call: Call, environment: Environment) -> Params:
+    """With the vCPUs that Batch keeps at the moment as `desiredvCpus`."""
+    shown = environment.shown()
+    resources = shown.get("computeResources")
+    if resources:
+        kept = max(vcpus_of(call.cloud, environment), resources["minvCpus"])
+        resources["desiredvCpus"] = min(kept, resources["maxvCpus"])
+    return shown
 
 
 @handles("batch", "UpdateComputeEnvironment")
@@ -171,7 +133,7 @@ def update(call: Call) -> Params:
             "replace": infrastructure,
             "latest": resources.get("updateToLatestImageVersion", False),
         }
-    _settle(call, environment)
+    settle(call, environment)
     return {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,
@@ -275,7 +237,7 @@ def go_on(cloud: Cloud) -> None:
     """What was under way when the last process ended is taken up again."""
     for environment in list(environments(cloud).values()):
         if environment.unsettled is not None:
-            _settle(_own_call(cloud, environment), environment)
+            settle(_own_call(cloud, environment), environment)
         elif environment.status == "DELETING":
             _remove(cloud, environment)
 

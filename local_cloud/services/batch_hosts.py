@@ -88,8 +88,7 @@ def launch(cloud: Cloud, environment: Environment, host: Host) -> None:
         cloud.changed()
         ec2_lifecycle.boot_all(cloud, [made])
         return
-    short = [one for one in refusals if "Capacity" in one.code or "LimitExceeded" in one.code]
-    if short and len(short) == len(refusals):
+    if all("InstanceCapacity" in one.code for one in refusals):
         raise NoCapacityError(host.type)
     raise refusals[0]
 

@@ -53,6 +53,11 @@ class Environment(Record):
     def status(self) -> str:
         return str(self.view["status"])
 
+    @property
+    def cluster(self) -> str:
+        """The name of the ECS cluster that its machines join."""
+        return str(self.view["ecsClusterArn"]).rsplit("/", 1)[-1]
+
 
 @dataclass
 class Queue(Record):

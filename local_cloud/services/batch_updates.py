@@ -1,4 +1,4 @@
-"""What follows from an infrastructure update: which AMI it brings, and what becomes of machines."""
+"""What follows from a create or an update: which AMI it brings, and what becomes of machines."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from local_cloud.services.batch_job_model import (
     Host,
     hosts,
     jobs,
+    wake,
 )
 from local_cloud.services.batch_model import Environment, environments
+from local_cloud.services.batch_rules import UnfitError, check_fit
 
 HEALTHY = "ComputeEnvironment Healthy"
 
 
-def launches_after(
+def _launches_after(
     before: Params, after: Params, resources: Params, *, latest: bool, reading: AmiReading
 ) -> Params:
     """What machines are launched with after an infrastructure update.
@@ -36,9 +38,47 @@ def launches_after(
     return after
 
 
-def ensure_cluster(call: Call, environment: Environment) -> None:
+def settle(call: Call, environment: Environment) -> None:
+    """In the background: VALID, or INVALID with the reason when its surroundings do not fit.
+
+    With `replace` its machines are of an older generation from now on, and the environment stays
+    UPDATING until they are gone.
+    """
+    asked = environment.unsettled or {}
+    creating = environment.status == "CREATING"
+    due = call.cloud.latency.due("environment_creating" if creating else "environment_updating")
+
+    def job() -> None:
+        if call.cloud.pause(due):
+            return  # the next start goes on
+        reason, status, launches = HEALTHY, "VALID", environment.launches
+        resources = environment.view.get("computeResources") or {}
+        try:
+            if asked.get("look"):
+                found = check_fit(call, environment.view)
+                launches = _launches_after(
+                    launches, found, resources,
+                    latest=asked.get("latest", False), reading=call.cloud.batch.ami_reading,
+                )  # fmt: skip
+            if resources:
+                _ensure_cluster(call, environment)
+        except UnfitError as unfit:
+            status, reason = "INVALID", str(unfit)
+        with call.cloud.store.lock:
+            environment.launches, environment.unsettled = launches, None
+            if asked.get("replace") and status == "VALID":
+                environment.generation += 1
+                environment.updating_since = time.time()
+            else:
+                environment.view.update(status=status, statusReason=reason)
+        wake.set()
+
+    call.cloud.background(f"batch environment {environment.name}", job)
+
+
+def _ensure_cluster(call: Call, environment: Environment) -> None:
     """The ECS cluster that the environment's machines join."""
-    name = str(environment.view["ecsClusterArn"]).rsplit("/", 1)[-1]
+    name = environment.cluster
     held = call.moto({"clusters": [name]}, service="ecs", action="DescribeClusters")["clusters"]
     if not held:
         call.moto({"clusterName": name}, service="ecs", action="CreateCluster")
@@ -85,7 +125,7 @@ def end_machines(cloud: Cloud, environment: Environment) -> bool:
         batch_hosts.forget_gone(cloud)
         if cloud.stopping.wait(0.05):
             return False
-    name = str(environment.view["ecsClusterArn"]).rsplit("/", 1)[-1]
+    name = environment.cluster
     call = batch_hosts.own_call(cloud, environment.account, environment.region)
     try:
         call.moto({"cluster": name}, service="ecs", action="DeleteCluster")

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud.faults import Fault, Faults
 from local_cloud.services.batch_attempts import tries_again
+from local_cloud.services.batch_job_model import jobs
 from tests.local_cloud.batch.agents import IMAGE, Work, register, set_up
 from tests.local_cloud.batch.conftest import make_world, wait_for
 
@@ -246,6 +247,52 @@ def test_a_job_that_no_machine_can_hold_says_so(work: Work) -> None:
 
     assert wait_for(said)["statusReason"].startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")
     assert work.job(job_id)["status"] == "RUNNABLE"
+
+
+def test_a_queue_cancels_jobs_that_wait_too_long_for_its_reason(work: Work) -> None:
+    reason = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
+    limit = {"reason": reason, "state": "RUNNABLE", "maxTimeSeconds": 600, "action": "CANCEL"}
+    work.batch.update_job_queue(jobQueue="work", jobStateTimeLimitActions=[limit])
+    wanted = [{"type": "MEMORY", "value": "999999"}]
+    job_id = work.submit(containerOverrides={"resourceRequirements": wanted})
+    wait_for(lambda: next(one for one in [work.job(job_id)] if one.get("statusReason")))
+    jobs(work.world.cloud)[job_id].timeline["runnable"] -= 600
+    job = work.ended(job_id)
+    assert job["statusReason"] == f"Canceled by JobStateTimeLimit action due to reason: {reason}"
+
+
+def test_an_environment_shows_the_vcpus_it_keeps(work: Work) -> None:
+    work.agent.hold.clear()
+    work.until(work.submit(), "RUNNING")
+    assert work.world.settled("ce")["computeResources"]["desiredvCpus"] == 4
+
+
+def test_a_role_that_does_not_trust_ecs_is_told_as_ecs_does(work: Work) -> None:
+    role = work.world.iam.get_role(RoleName="host")["Role"]["Arn"]
+    register(work, jobRoleArn=role)
+    job = work.ended(work.submit())
+    assert job["statusReason"] == "Task failed to start"
+    assert f"ECS was unable to assume the role '{role}'" in job["container"]["reason"]
+
+
+def test_a_role_that_trusts_ecs_is_the_containers_while_it_runs(work: Work) -> None:
+    trust = '{"Statement": [{"Principal": {"Service": "ecs-tasks.amazonaws.com"}}]}'
+    made = work.world.iam.create_role(RoleName="of-jobs", AssumeRolePolicyDocument=trust)
+    register(work, jobRoleArn=made["Role"]["Arn"])
+    work.agent.hold.clear()
+    job_id = work.submit()
+    work.until(job_id, "RUNNING")
+    held = dict(one.split("=", 1) for one in work.agent.containers()[0]["Env"])
+    path = held["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
+    ask = work.world.cloud.machines.task_credentials
+    assert ask is not None
+    keys = ask(path.removeprefix("/v2/credentials/"))
+    assert keys is not None
+    assert keys["RoleArn"] == made["Role"]["Arn"]
+    assert set(keys) == {"RoleArn", "AccessKeyId", "SecretAccessKey", "Token", "Expiration"}
+    work.agent.hold.set()
+    work.ended(job_id)
+    assert ask(path.removeprefix("/v2/credentials/")) is None
 
 
 def test_jobs_are_listed_by_queue_status_and_filters(work: Work) -> None:
