@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from ami_provider.checking import check_inputs
 from ami_provider.comparing import compare
@@ -68,38 +65,6 @@ def test_other_bytes_of_a_model_replace_and_say_so(account: Account) -> None:
     change = compare(olds, check(account, account.inputs(), olds).inputs)
     assert change.replaces == ("fingerprint",)
     assert change.lines[1].startswith("  model yolo.pt: sha256 ")
-
-
-SITE_CHANGES: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
-    ("instance_types", lambda given: given["site"].update(instance_types=["g5.xlarge"])),
-    ("capacity", lambda given: given["site"].update(capacity="on-demand")),
-    ("timeouts", lambda given: given["site"].update(timeouts={"pull": 5})),
-    ("verify", lambda given: given["site"].update(verify="off")),
-    ("debug", lambda given: given["site"].update(debug=True)),
-    ("on_failure", lambda given: given["site"].update(on_failure="keep")),
-    ("base_update", lambda given: given["site"].update(base_update="never")),
-    ("tags", lambda given: given.update(tags={"team": "vision"})),
-]
-
-
-@pytest.mark.parametrize(("field", "change"), SITE_CHANGES, ids=[c[0] for c in SITE_CHANGES])
-def test_a_change_of_the_site_never_replaces(
-    account: Account, field: str, change: Callable[[dict[str, Any]], Any]
-) -> None:
-    olds = check(account, account.inputs()).inputs
-    given = account.inputs()
-    change(given)
-    news = check(account, given, olds).inputs
-    assert news["fingerprint"] == olds["fingerprint"]
-    found = compare(olds, news)
-    assert (found.changes, found.replaces) == (True, ())
-
-
-def test_another_subnet_updates_in_place(account: Account) -> None:
-    olds = check(account, account.inputs()).inputs
-    given = account.inputs()
-    given["site"]["subnet_ids"] = account.subnets[1:2]
-    assert compare(olds, check(account, given, olds).inputs).replaces == ()
 
 
 def test_a_newer_base_ami_alone_is_told_and_not_taken(account: Account) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ami_provider.fingerprint import (
@@ -20,6 +20,7 @@ from ami_provider.fingerprint import (
 )
 from ami_provider.recipe import AgentSettings, ExtraStep, RootVolume, SystemUpdate
 from ami_provider.resolved import ResolvedImage, ResolvedModel, ResolvedRecipe
+from tests.ami_provider.fields import list_changes, list_leaves
 from tests.ami_provider.samples import REPOSITORY, resolved
 
 Change = Callable[[ResolvedRecipe], dict[str, Any]]
@@ -90,7 +91,10 @@ SAME: list[tuple[str, Change]] = [
     ("layer sizes", _first_image(layer_bytes=(1, 2))),
     ("bucket of a model with known bytes", _first_model(source="s3://prod/a.pt")),
     ("version of a model with known bytes", _first_model(version_id="v9", etag="x")),
+    ("size and etag of a model with known bytes", _first_model(etag="y", size_bytes=9)),
     ("how the base was asked for", _base(source="/my/parameter")),
+    ("what the base AMI is known to be",
+     _base(family="al2", architecture="arm64", root_device="/dev/sda1", size_gib=8)),
     ("order of held packages",
      lambda r: {"system_update": SystemUpdate(hold=r.system_update.hold[::-1])}),
     ("held packages of no update",
@@ -114,10 +118,23 @@ def test_each_field_makes_another_image() -> None:
 
 
 def test_the_table_covers_every_field_of_a_recipe() -> None:
-    changed: set[str] = set()
-    for _, change, _ in GOLDEN:
-        changed |= change(resolved()).keys()
-    assert changed == set(ResolvedRecipe.model_fields)
+    """Down to the last leaf: a row says that it is content, or that it is not."""
+    steps = _to(extra_steps=(STEP_A,))
+    content = {leaf for _, change, _ in GOLDEN for leaf in _changed(change, steps)}
+    other = {leaf for _, change in SAME for leaf in _changed(change, steps)}
+    assert content | other == list_leaves(ResolvedRecipe)
+    assert list_leaves(ResolvedRecipe) - content == {
+        "base.source", "base.family", "base.architecture", "base.root_device", "base.size_gib",
+        "images[].tag", "images[].layer_bytes",
+    }  # fmt: skip
+
+
+def _changed(change: Change, before: Change) -> set[str]:
+    """The leaves that the row changes, where the recipe has an extra step already."""
+    recipe = resolved()
+    recipe = recipe.model_copy(update=before(recipe))
+    changed = recipe.model_copy(update=change(recipe))
+    return list_changes(recipe.model_dump(mode="json"), changed.model_dump(mode="json"))
 
 
 @pytest.mark.parametrize(("name", "change"), SAME, ids=[s[0] for s in SAME])
@@ -163,39 +180,65 @@ MODELS = st.lists(
 EXTRA = st.dictionaries(NAMES.map(lambda n: f"ECS_{n.upper()}"), NAMES, max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
-@given(images=IMAGES, models=MODELS, extra=EXTRA, seed=st.randoms(use_true_random=False))
-def test_order_and_spelling_never_matter_and_content_always_does(
-    images: list[ResolvedImage],
-    models: list[ResolvedModel],
-    extra: dict[str, str],
-    seed: random.Random,
-) -> None:
-    recipe = resolved().model_copy(
+STEPS = st.lists(
+    st.builds(lambda n, t: ExtraStep(name=n, script=t), NAMES, NAMES),
+    max_size=3,
+    unique_by=lambda step: step.name,
+)
+VOLUMES = st.builds(
+    lambda size, iops: RootVolume(size_gib=size, iops=iops),
+    st.integers(8, 500),
+    st.none() | st.integers(3000, 9000),
+)
+UPDATES = st.builds(
+    lambda on, hold: SystemUpdate(enabled=on, hold=tuple(hold)), st.booleans(), st.lists(NAMES)
+)
+RECIPES = st.builds(
+    lambda images, models, steps, extra, volume, update, key: resolved().model_copy(
         update={
             "images": tuple(images),
             "models": tuple(models),
+            "extra_steps": tuple(steps),
             "agent": AgentSettings(extra=extra),
+            "root_volume": volume,
+            "system_update": update,
+            "encryption_key": key,
         }
-    )
-    keys = list(extra.items())
-    for items in (images, models, keys):
+    ),
+    IMAGES, MODELS, STEPS, EXTRA, VOLUMES, UPDATES, st.none() | st.just("alias/ami"),
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    recipe=RECIPES,
+    seed=st.randoms(use_true_random=False),
+    change=st.sampled_from([row[1] for row in GOLDEN[1:] if "model" not in row[0]]),
+)
+def test_order_and_spelling_never_matter_and_content_always_does(
+    recipe: ResolvedRecipe, seed: random.Random, change: Change
+) -> None:
+    before = fingerprint(recipe.manifest())
+    shuffled = {name: list(getattr(recipe, name)) for name in ("images", "models")}
+    keys, hold = list(recipe.agent.extra.items()), list(recipe.system_update.hold)
+    for items in (*shuffled.values(), keys, hold):
         seed.shuffle(items)
     other = recipe.model_copy(
         update={
-            "images": tuple(images),
-            "models": tuple(models),
+            **{name: tuple(items) for name, items in shuffled.items()},
             "agent": AgentSettings(extra=dict(keys)),
+            "system_update": SystemUpdate(enabled=recipe.system_update.enabled, hold=tuple(hold)),
         }
     )
-    before = fingerprint(recipe.manifest())
     assert fingerprint(other.manifest()) == before
     spelled = json.loads(json.dumps(other.manifest(), indent=3), parse_int=float)
     assert fingerprint(spelled) == before
-    changed = images[0].model_copy(update={"digest": f"sha256:{'0' * 63}z"})
-    another = recipe.model_copy(update={"images": (changed, *images[1:])})
-    assert fingerprint(another.manifest()) != before
-    assert explain(recipe.manifest(), another.manifest())
+
+    assume(len(recipe.images) > 1)  # the rows of the table are for recipes with two images
+    changed = recipe.model_copy(update=change(recipe))
+    assert (fingerprint(changed.manifest()) == before) == (changed.manifest() == recipe.manifest())
+    if changed.manifest() != recipe.manifest():
+        assert explain(recipe.manifest(), changed.manifest())
 
 
 EXPLAINED: list[tuple[str, Change, list[str]]] = [
