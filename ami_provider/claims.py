@@ -1,7 +1,7 @@
 """One resource's claims on its AMIs: which is the current one, which are earlier or failed. Pure.
 
-A claim is the value of an owner tag. Each create of the resource takes the next turn, so no clock
-is needed to know which AMI came when.
+A claim is the value of an owner tag. Each create of the resource takes a higher turn than any that
+is still to be seen; the clock only helps where an AMI, and its tags with it, was deleted by hand.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ EARLIER = "earlier"
 class Claim:
     """What one resource says on one AMI.
 
-    `turn`: at which of its creates it took this AMI last; the highest is the current AMI.
-    `since`: at which create it took it without having let go of it since.
+    `turn`: when one of its creates took this AMI last (about seconds since 1970, and never less
+    than an earlier one's); the highest is the current AMI.
+    `since`: the turn at which it took the AMI without having let go of it since.
     `nonce`: that create's own, which the state keeps too; `earlier` once another AMI has replaced
     this one and it stays for a rollback.
     """
@@ -52,12 +53,12 @@ def read_claim(text: str) -> Claim:
     return Claim(int(found[1]), int(found[2]), found[3]) if found else Claim(0, 0, text)
 
 
-def next_claim(held: Mapping[str, Claim], image_id: str, nonce: str) -> Claim:
+def next_claim(held: Mapping[str, Claim], image_id: str, *, nonce: str, now_s: float) -> Claim:
     """The claim of a create that takes this AMI; `held` has the resource's claims by AMI.
 
     An AMI that was not let go of keeps its `since`: taking it again undoes a roll-out that failed.
     """
-    turn = 1 + max((claim.turn for claim in held.values()), default=0)
+    turn = max(int(now_s), *(claim.turn + 1 for claim in held.values()), 1)
     mine = held.get(image_id)
     since = mine.since if mine and not mine.is_earlier else turn
     return Claim(since, turn, nonce)
@@ -66,9 +67,15 @@ def next_claim(held: Mapping[str, Claim], image_id: str, nonce: str) -> Claim:
 def find_successor(held: Mapping[str, Claim], image_id: str, known: Claim) -> str | None:
     """The resource's current AMI, where that is another one than this; None if nothing came later.
 
-    `known` is what the state says of this AMI, which may be gone.
+    `known` is what the state says of this AMI. Where it is gone itself, and its own tag with it,
+    any AMI that was not replaced counts: to take too much for the current one deletes nothing.
     """
-    later = {i: c for i, c in held.items() if i != image_id and c.turn >= known.turn}
+    others = {i: c for i, c in held.items() if i != image_id}
+    later = {
+        i: c
+        for i, c in others.items()
+        if c.turn >= known.turn or (image_id not in held and not c.is_earlier)
+    }
     return max(later, key=lambda i: later[i].turn) if later else None
 
 

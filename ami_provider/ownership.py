@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
 
 from ami_provider import tags
@@ -37,7 +38,8 @@ def claim_image(aws: Aws, image_id: str, lineage: Lineage, keep: int = 0) -> str
     our claim then, one of the two sees the other.
     """
     claims = read_claims(list_held(aws, lineage), lineage)
-    claim = str(next_claim(claims, image_id, secrets.token_hex(8)))
+    nonce, now_s = secrets.token_hex(8), time.time()
+    claim = str(next_claim(claims, image_id, nonce=nonce, now_s=now_s))
     try:
         set_tags(aws, (image_id,), {tags.get_owner_key(lineage): claim})
         set_keep(aws, image_id, lineage, keep)

@@ -20,7 +20,7 @@ def test_a_text_of_another_form_is_older_than_all(text: str) -> None:
 def take(held: dict[str, Claim], image_id: str) -> Claim:
     """A create takes this AMI; its claim."""
     turn = len(str(held))
-    held[image_id] = next_claim(held, image_id, f"{turn:x}")
+    held[image_id] = next_claim(held, image_id, nonce=f"{turn:x}", now_s=0)
     return held[image_id]
 
 
@@ -33,6 +33,23 @@ def test_the_last_taken_is_the_current_one() -> None:
     assert find_successor(held, "b", second) is None
     del held["a"]
     assert find_successor(held, "a", first) == "b", "also of an AMI that is gone"
+
+
+def test_a_turn_is_later_than_all_that_are_seen_and_than_the_last_second() -> None:
+    held = {"a": Claim(5, 70, "0a")}
+    assert next_claim(held, "b", nonce="0b", now_s=60.5).turn == 71
+    assert next_claim(held, "b", nonce="0b", now_s=100.5).turn == 100
+    assert next_claim({}, "b", nonce="0b", now_s=-3).turn == 1
+
+
+@pytest.mark.parametrize("known", [Claim(1, 1, "0a"), Claim(9, 9, "0a")])
+def test_whatever_the_clock_said_one_that_was_not_replaced_outlives_one_that_is_gone(
+    known: Claim,
+) -> None:
+    held = {"new": Claim(3, 3, "0b"), "old": Claim(2, 2, "0c").as_earlier()}
+    assert find_successor(held, "gone", known) == "new"
+    del held["new"]
+    assert find_successor(held, "gone", Claim(9, 9, "0a")) is None
 
 
 def test_earlier_amis_stay_the_newest_first() -> None:

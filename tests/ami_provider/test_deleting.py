@@ -131,6 +131,20 @@ def test_a_protected_ami_goes_too(bakery: Bakery) -> None:
     assert bakery.count() == EMPTY
 
 
+def test_one_deregistered_by_hand_does_not_take_its_successor_along(
+    bakery: Bakery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tag, and with it its turn, went with it; even a clock that runs backwards is borne."""
+    first = bake_version(bakery, 1, keep=1)
+    first = bake_version(bakery, 1, keep=1)
+    bakery.aws.ec2.deregister_image(ImageId=first.ami_id)
+    monkeypatch.setattr("ami_provider.ownership.time.time", lambda: 5.0)
+    again = bake_version(bakery, 1, keep=1)
+    assert delete(bakery, first) == "deleted"
+    assert images(bakery) == {again.ami_id}
+    assert bakery.count() == ONE_AMI
+
+
 def test_of_five_rebuilds_the_last_two_stay_and_destroy_takes_them(bakery: Bakery) -> None:
     made = [bake_version(bakery, 0, keep=2)]
     for version in range(1, 6):
