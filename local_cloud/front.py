@@ -21,7 +21,7 @@ from local_cloud.calls import LoggedCall, is_mutating
 from local_cloud.control import PREFIX, control
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.faults import DroppedError, Fault, after_effect, before_effect
-from local_cloud.faults.hooks import AFTER_CALLS, facts_of_call
+from local_cloud.faults.hooks import ABOUT_CALLS, facts_of_call
 from local_cloud.identify import Addressee, identify, is_registry
 from local_cloud.model_server import HOST as MODELS_HOST
 from local_cloud.moto_backend import endpoint_of
@@ -134,8 +134,10 @@ class Front:
         handler = HANDLERS.get((service, action))
         try:
             if handler is not None:
+                for hook in ABOUT_CALLS:
+                    hook(call, None)
                 result = handler(call)
-                for hook in AFTER_CALLS:
+                for hook in ABOUT_CALLS:
                     hook(call, result)
                 return wire.serialise(operation, protocol, result, call.request_id)
             refused = why_refused(service, action)

@@ -6,7 +6,7 @@ from local_cloud.faults.effects import (
     after_effect,
     before_effect,
 )
-from local_cloud.faults.hooks import after_calls, tells_facts
+from local_cloud.faults.hooks import about_calls, tells_facts
 from local_cloud.faults.kinds import Entry, Fault, Limit, MachineFault, Unseen
 from local_cloud.faults.orders import Faults
 from local_cloud.faults.reading import FaultsFileError, parse_faults, read_faults
@@ -23,7 +23,7 @@ __all__ = [
     "Limit",
     "MachineFault",
     "Unseen",
-    "after_calls",
+    "about_calls",
     "after_effect",
     "before_effect",
     "parse_faults",

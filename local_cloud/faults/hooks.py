@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from local_cloud.faults.when import Facts
 
 TellFacts = Callable[["Call"], "list[Facts]"]
-AfterCall = Callable[["Call", "Params"], None]
+AboutCall = Callable[["Call", "Params | None"], None]
 
 FACTS: list[TellFacts] = []
-AFTER_CALLS: list[AfterCall] = []
+ABOUT_CALLS: list[AboutCall] = []
 
 
 def tells_facts(teller: TellFacts) -> TellFacts:
@@ -22,9 +22,9 @@ def tells_facts(teller: TellFacts) -> TellFacts:
     return teller
 
 
-def after_calls(hook: AfterCall) -> AfterCall:
-    """Run the function after each call that succeeded, with its result, before it is answered."""
-    AFTER_CALLS.append(hook)
+def about_calls(hook: AboutCall) -> AboutCall:
+    """Run the function before each call (None), and with its result before that is answered."""
+    ABOUT_CALLS.append(hook)
     return hook
 
 

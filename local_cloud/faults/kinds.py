@@ -57,17 +57,20 @@ class Fault(Entry):
 
 
 class MachineFault(Entry):
-    """Something that befalls a machine, `seconds` after its launch, or after a call (`action`).
+    """Something that befalls a machine: `seconds` after its launch, or about a call (`action`).
 
-    The call's own machines are meant, or all that run where it names none. `notice` is how long
-    before the end an interruption is told to the machine (AWS: 120 s).
+    The call's own machines are meant, or all that run where it names none; after its effect, or
+    `before` it. `notice` is how long before the end an interruption is told (AWS: 120 s);
+    `free_mib` what a filled disk has left; `code` and `message` the state's reason at the end.
     """
 
     fault: MachineKind
     service: str = "ec2"
     action: str | None = None
     seconds: float = Field(default=0.0, ge=0)
+    before: bool = False
     notice: float = Field(default=120.0, ge=0)
+    free_mib: int = Field(default=0, ge=0)
     code: str | None = None
     message: str | None = None
 

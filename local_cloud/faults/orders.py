@@ -13,6 +13,16 @@ from local_cloud.faults.when import Facts, is_machine_fact, matches
 E = TypeVar("E", bound=Entry)
 
 
+SPOT_ONLY = ("interrupt", "rebalance")
+
+
+def _is_about(fault: MachineFault, call: tuple[str, str] | None, *, before: bool) -> bool:
+    if call is None or fault.action is None:
+        return call is None and fault.action is None
+    named = fault.service in ("*", call[0]) and fault.action in ("*", call[1])
+    return named and fault.before == before
+
+
 @dataclass
 class _Order:
     entry: Entry
@@ -79,28 +89,30 @@ class Faults:
         return None
 
     def take_for_machine(
-        self, facts: Facts, *, service: str = "", action: str | None = None,
+        self, facts: Facts, *, call: tuple[str, str] | None = None, before: bool = False,
         params: dict[str, Any] | None = None,
     ) -> list[MachineFault]:  # fmt: skip
-        """What befalls one machine now, counted as used: at its launch, or after a call."""
+        """What befalls one machine now, counted as used: at its launch, or about a call.
+
+        `call` is its service and action. Only spot machines are interrupted.
+        """
         found = []
         with self._lock:
             for order in self._orders:
                 fault = order.entry
-                if not isinstance(fault, MachineFault) or order.over or fault.action != action:
+                if not isinstance(fault, MachineFault) or order.over:
                     continue
-                if action is not None and fault.service not in ("*", service):
+                if fault.fault in SPOT_ONLY and not facts.get("spot"):
+                    continue
+                if not _is_about(fault, call, before=before):
                     continue
                 if matches(fault.when, params or {}, facts) and order.meet():
                     found.append(fault)
         return found
 
-    def watches(self, service: str, action: str) -> bool:
-        """Whether something befalls machines after such calls."""
-        return any(
-            fault.action == action and fault.service in ("*", service)
-            for fault in self._left(MachineFault)
-        )
+    def watches(self, call: tuple[str, str], *, before: bool) -> bool:
+        """Whether something befalls machines about such calls."""
+        return any(_is_about(one, call, before=before) for one in self._left(MachineFault))
 
     def limits(self, kind: str, facts: Facts) -> list[Limit]:
         """The limits of a kind that hold for such a launch."""

@@ -30,6 +30,8 @@ class RecordedMachines:
         self.scripts: list[tuple[str, Script]] = []
         #: What a script gives, for tests that want more than success.
         self.answer: Callable[[str, Script], Outcome] | None = None
+        #: Machines whose disk is full: every script fails on them.
+        self.full: set[str] = set()
         self._lock = threading.Lock()
 
     def boot(self, spec: MachineSpec) -> None:
@@ -65,6 +67,11 @@ class RecordedMachines:
             return Outcome(
                 status="Cancelled", exit_code=-1, stdout=b"", stderr=b"", started=now, ended=now
             )
+        if instance_id in self.full:
+            return Outcome(
+                status="Failed", exit_code=1, stdout=b"", stderr=b"No space left on device\n",
+                started=now, ended=now,
+            )  # fmt: skip
         if self.answer is not None:
             return self.answer(instance_id, script)
         return Outcome(

@@ -99,6 +99,10 @@ def describe_instance_status(call: Call) -> Params:
 def _health(call: Call, instance: Instance) -> Params:
     if instance.state != "running":
         return {"Status": "not-applicable"}
+    since = ec2_lifecycle.impaired(call.cloud).get(instance.id)
+    if since:
+        failed = {"Name": "reachability", "Status": "failed", "ImpairedSince": since}
+        return {"Status": "impaired", "Details": [failed]}
     passed = call.cloud.machines.is_up(instance.id) and call.cloud.latency.is_past(
         instance.checked_after
     )

@@ -15,6 +15,7 @@ from local_cloud.services.ec2_metadata import metadata_of
 from local_cloud.services.ec2_model import (
     SETTLE_S,
     Instance,
+    Resource,
     instance_lock,
     instances,
     now,
@@ -24,6 +25,8 @@ from local_cloud.services.ec2_model import (
 from local_cloud.services.ec2_network import release_interface
 from local_cloud.services.ec2_volumes import drop_volume, make_disk
 
+#: What services do to a machine that was just launched, before it boots.
+AT_LAUNCH: list[Callable[[Cloud, Instance], None]] = []
 #: How long a machine gets to power off in order before it is cut off.
 POWER_OFF_S = 30.0
 USER = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
@@ -31,6 +34,20 @@ INSIDE = (
     "Client.InstanceInitiatedShutdown",
     "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
 )
+BY_USER = "instance-terminated-by-user"
+#: What a spot request says when its machine has ended for a reason (EC2 user guide, "Spot request
+#: status"; for a failure of the host the guide names none: this one is a guess).
+SPOT_STATUS = {
+    "Server.SpotInstanceTermination": "instance-terminated-no-capacity",
+    "Server.InternalError": "instance-terminated-by-service",
+}
+SPOT_MESSAGES = {
+    "instance-terminated-no-capacity": "Your Spot instance was terminated because there is no Spot"
+    " capacity available that matches your request."
+}
+SPOT_ENDED = (
+    "Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination",
+)  # fmt: skip
 
 
 @at_start
@@ -48,7 +65,7 @@ def take_over_machines(cloud: Cloud) -> None:
             _settle(cloud, instance, ending)
         elif instance.state in ("pending", "running"):
             if instance.spot == "one-time":
-                _say_why(instance, ("Server.SpotInstanceTermination",) * 2)
+                say_why(instance, SPOT_ENDED)
                 _settle(cloud, instance, "terminated")
             else:
                 instance.set_state("pending")
@@ -89,7 +106,10 @@ def wait_until_settled(jobs: list[Any]) -> None:
 
 def boot_all(cloud: Cloud, made: list[Instance]) -> None:
     """Boot machines in the background."""
-    wait_until_settled([_start(cloud, one) for one in made])
+    for one in made:
+        for hook in AT_LAUNCH:
+            hook(cloud, one)
+    wait_until_settled([_start(cloud, one) for one in made if one.state == "pending"])
 
 
 def _start(cloud: Cloud, instance: Instance) -> Any:
@@ -117,7 +137,7 @@ def _boot(cloud: Cloud, instance: Instance, turn: int) -> None:
         cloud.machines.boot(_spec(instance))
     except (MachineError, OSError, KeyError) as error:
         cloud.say(f"machine {instance.id} did not start: {error}")
-        _say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
+        say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
         _end(cloud, instance)
         return
     with cloud.store.lock:
@@ -153,7 +173,7 @@ def boot_again(cloud: Cloud, instance: Instance) -> None:
         cloud.machines.boot(_spec(instance))
     except (MachineError, OSError) as error:
         cloud.say(f"machine {instance.id} did not come up again: {error}")
-        _say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
+        say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
         _settle(cloud, instance, "stopped")
     else:
         _came_up(cloud, instance)
@@ -174,16 +194,28 @@ def start(cloud: Cloud, instance: Instance) -> Any:
 
 
 def reboot(cloud: Cloud, instance: Instance) -> Any:
+    """Restart the machine; one whose host has failed comes up on another."""
+
     def work() -> None:
+        if impaired(cloud).pop(instance.id, None):
+            boot_again(cloud, instance)
+            return
         cloud.machines.reboot(instance.id)
         _came_up(cloud, instance)
 
     return _job(cloud, instance, work)
 
 
-def terminate(cloud: Cloud, instance: Instance, *, why: tuple[str, str] = USER) -> Any:
+def impaired(cloud: Cloud) -> dict[str, Any]:
+    """Machines that are `running` and do not answer, and since when."""
+    return cloud.store.table("ec2 impaired machines")
+
+
+def terminate(
+    cloud: Cloud, instance: Instance, *, why: tuple[str, str] = USER, force: bool = False
+) -> Any:
     """Go through `shutting-down` to `terminated`; nothing of it stays but its record."""
-    return _go_down(cloud, instance, "terminated", why=why)
+    return _go_down(cloud, instance, "terminated", why=why, force=force)
 
 
 def _go_down(
@@ -205,7 +237,7 @@ def _go_down(
 def _begin_end(cloud: Cloud, instance: Instance, ending: str, why: tuple[str, str]) -> float:
     """Show the state on the way to the end state; when that one is due."""
     instance.set_state("stopping" if ending == "stopped" else "shutting-down")
-    _say_why(instance, why)
+    say_why(instance, why)
     stopping = ending == "stopped"
     return cloud.latency.due("instance_stopping" if stopping else "instance_shutting_down")
 
@@ -243,9 +275,9 @@ def powered_off(cloud: Cloud, instance_id: str) -> None:
     )
 
 
-def _say_why(instance: Instance, why: tuple[str, str]) -> None:
+def say_why(instance: Instance, why: tuple[str, str]) -> None:
     instance.view["StateReason"] = {"Code": why[0], "Message": why[1]}
-    by = "User initiated" if why is USER else "Server initiated"
+    by = "Service initiated" if why[0].startswith("Server.") else "User initiated"
     instance.view["StateTransitionReason"] = f"{by} ({now().strftime('%Y-%m-%d %H:%M:%S')} GMT)"
 
 
@@ -255,11 +287,18 @@ def _settle(cloud: Cloud, instance: Instance, state: str) -> None:
         _let_go(cloud, instance)
     with cloud.store.lock:
         instance.set_state(state)
+        impaired(cloud).pop(instance.id, None)
         request = spot_requests(cloud).get(instance.view.get("SpotInstanceRequestId", ""))
         if state == "terminated" and request is not None and request.view["Type"] == "one-time":
-            code = "instance-terminated-by-user"
-            request.view["State"] = "closed"
-            request.view["Status"] = {"Code": code, "Message": code, "UpdateTime": now()}
+            if request.view["State"] != "cancelled":
+                request.view["State"] = "closed"
+            set_spot_status(request, SPOT_STATUS.get(instance.view["StateReason"]["Code"], BY_USER))
+
+
+def set_spot_status(request: Resource, code: str) -> None:
+    request.view["Status"] = {
+        "Code": code, "Message": SPOT_MESSAGES.get(code, code), "UpdateTime": now(),
+    }  # fmt: skip
 
 
 def _let_go(cloud: Cloud, instance: Instance) -> None:

@@ -73,7 +73,12 @@ def _tree(cloud: Cloud, instance: Instance) -> dict[str, str]:
     action = cloud.store.table("ec2 spot notices").get(instance.id)
     if action:
         found["spot/instance-action"] = json.dumps(action)
-        found["spot/termination-time"] = action["time"]
+        if action["action"] == "terminate":
+            found["spot/termination-time"] = action["time"]
+    recommended = cloud.store.table("ec2 rebalance recommendations").get(instance.id)
+    if recommended:
+        notice = json.dumps({"noticeTime": recommended})
+        found["events/recommendations/rebalance"] = notice
     found |= _role_part(cloud, instance)
     tree = {f"meta-data/{path}": text for path, text in found.items()}
     tree["dynamic/instance-identity/document"] = json.dumps(_document(instance), indent=2)
