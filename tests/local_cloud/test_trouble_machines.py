@@ -242,7 +242,9 @@ def test_real_machines_read_their_notice_and_feel_their_full_disk(real_cloud: Cl
         time.sleep(0.1)
     assert run(aws("ssm"), one, ": before it is full")["Status"] == "Success"
     ran = run(
-        aws("ssm"), one, "head -c 33554432 /dev/zero > /var/more || { rm /var/more; exit 1; }"
+        aws("ssm"),
+        one,
+        "head -c 33554432 /dev/zero > /var/more || { rm /var/more /var/.filled; sync; exit 1; }",
     )
     assert ran["Status"] == "Failed", ran
     assert "No space left on device" in ran["StandardErrorContent"]
@@ -255,6 +257,7 @@ def test_real_machines_read_their_notice_and_feel_their_full_disk(real_cloud: Cl
         " http://169.254.169.254/latest/meta-data/spot/instance-action"
     )
     told = run(aws("ssm"), one, ask)
+    assert told["Status"] == "Success", told
     assert json.loads(told["StandardOutputContent"])["action"] == "terminate", told
     shown = wait_until_terminated(aws, one)
     assert shown["StateReason"]["Code"] == "Server.SpotInstanceTermination"
