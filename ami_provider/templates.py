@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from ami_provider.image_state import Image, list_images
 from ami_provider.site import Lineage
 
 CURRENT = ("$Default", "$Latest")
+BATCHES_OWN = re.compile(r"Batch-lt-[0-9a-f]{8}-[0-9a-f-]{27}(-rev-\d+)?")
+"""Copies that Batch makes of an environment's template, one for each of its revisions."""
 
 
 def find_template_use(
@@ -21,12 +24,15 @@ def find_template_use(
 
     A version that is neither the default nor the latest is history where the template has moved
     on along the lineage: its default and its latest version have other AMIs of the same resource.
-    Everywhere else any version counts, since nobody can tell who names it.
+    Everywhere else any version counts, since nobody can tell who names it; but for Batch's own
+    copies, which may outlive a roll-out: what Batch launches from, its environments say.
     """
     listed = _list_versions(aws, template_id, image_id)
     if listed is None:
         return None
     name, current, versions = listed
+    if BATCHES_OWN.fullmatch(name):
+        return None
     if image_id in current.values():
         which = " and ".join(
             v.removeprefix("$").lower() for v, i in current.items() if i == image_id

@@ -133,6 +133,7 @@ def test_machines_that_are_ending_and_history_keep_nothing(bakery: Bakery, two: 
     old, new = (one.ami_id for one in two)
     make_template(bakery, "followed", old, new, default=2)
     make_template(bakery, "back-and-forth", new, old, new, default=3)
+    make_template(bakery, "Batch-lt-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f-rev-2", old)
     owner = Owner(bakery.aws, bakery.lineage(), bakery.said.append)
     assert delete_ami(old, owner=owner, nonce=two[0].owner_nonce) == "deleted"
     left = bakery.aws.ec2.describe_images(Owners=["self"], IncludeDisabled=True)["Images"]
