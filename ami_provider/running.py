@@ -105,7 +105,11 @@ def get_key(step: str, files: dict[str, bytes]) -> str:
 
     Of what is only for this machine (`SITE`), nothing but verification does.
     """
-    names = {f"steps/{step}.sh", "steps/lib.sh"} | {n for n in files if "/" not in n}
+    script = f"steps/{step}.sh"
+    names = {script, "steps/lib.sh"} | {name for name in files if "/" not in name}
+    # And the scripts beside it that it names.
+    text = files.get(script, b"")
+    names |= {n for n in files if n.endswith(".sh") and n.removeprefix("steps/").encode() in text}
     if step == VERIFY:
         names = set(files)
     content = hashlib.sha256()

@@ -33,6 +33,7 @@ class Server:
     status: dict[str, int] = field(default_factory=dict)
     breaks: Counter[str] = field(default_factory=Counter)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
     signed: set[str] = field(default_factory=set)
     ranges: bool = True
     role: bool = True
@@ -60,7 +61,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith("/latest/"):
             return self._metadata(path)
         if path in served.status:
-            return self._send(served.status[path], b"no", served.headers.get(path))
+            return self._send(
+                served.status[path], served.bodies.get(path, b"no"), served.headers.get(path)
+            )
         if path in served.signed and not self._is_signed():
             return self._send(403, b"<Code>SignatureDoesNotMatch</Code>")
         content = served.files.get(path)
@@ -79,18 +82,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _content(self, path: str, content: bytes) -> None:
         served = self.server.served
         wanted = self.headers.get("Range")
-        start = 0
+        start, end, status = 0, len(content) - 1, 200
         if wanted and served.ranges:
-            start = int(wanted.removeprefix("bytes=").partition("-")[0])
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, end, status = int(first), min(int(last or end), end), 206
             if start >= len(content):
                 return self._send(416, b"")
-        body = content[start:]
-        self.send_response(206 if start else 200)
+        body = content[start : end + 1]
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
         self.end_headers()
-        if served.breaks[path] > 0:
+        if served.breaks[path] > 0 and len(body) > 1:
             served.breaks[path] -= 1
             self.wfile.write(body[: max(len(body) // 2, 1)])
             self.close_connection = True

@@ -81,7 +81,61 @@ def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(
     machine.run(STEP)
 
     assert (machine.root / "opt/m").read_bytes() == BYTES
-    assert [r for _, r in server.requests][1:] == ["bytes=150000-", "bytes=225000-"]
+    assert [r for _, r in server.requests] == [
+        "bytes=0-0",  # How big it is, and whether it comes in parts.
+        "bytes=0-299999",
+        "bytes=150000-299999",
+        "bytes=225000-299999",
+    ]
+
+
+def test_a_big_file_comes_in_parts_beside_each_other(machine: Scratch, server: Server) -> None:
+    sha256 = server.put("/m", BYTES)
+    server.breaks["/m"] = 3  # Whichever parts they are: each goes on where it stopped.
+    machine.environment["MODEL_PART_BYTES"] = "20000"
+    machine.give("models.tsv", line(server, "/m", "/opt/m", sha256=sha256))
+
+    machine.run(STEP)
+    asked = len(server.requests)
+    machine.run(STEP)
+
+    assert (machine.root / "opt/m").read_bytes() == BYTES
+    assert machine.result(STEP)["models"] == {"/opt/m": sha256}
+    parts = {r for _, r in server.requests}
+    assert "bytes=0-37500" in parts  # An eighth: as many parts as connections.
+    assert len(server.requests) == asked == 1 + 8 + 3
+
+
+def test_a_big_file_with_a_wrong_byte_is_fetched_anew_and_then_refused(
+    machine: Scratch, server: Server
+) -> None:
+    server.put("/m", BYTES)
+    machine.environment["MODEL_PART_BYTES"] = "20000"
+    machine.give("models.tsv", line(server, "/m", "/opt/m", sha256="0" * 64))
+
+    kind, _ = machine.fail(STEP)
+
+    assert kind == "model-checksum"
+    assert machine.snapshot() == {}
+    assert len(server.requests) == 1 + 8 + 2
+
+
+def test_a_failed_part_ends_the_step_and_the_next_run_fetches_the_rest(
+    machine: Scratch, server: Server
+) -> None:
+    sha256 = server.put("/m", BYTES)
+    server.breaks["/m"] = 3
+    machine.environment |= {"MODEL_PART_BYTES": "20000", "MODEL_ATTEMPTS": "1"}
+    machine.environment |= {"MODEL_WORKERS": "2"}
+    machine.give("models.tsv", line(server, "/m", "/opt/m", sha256=sha256))
+
+    assert machine.fail(STEP)[0] == "model-truncated"
+    while server.breaks["/m"] > 0:
+        machine.fail(STEP)
+    machine.run(STEP)
+
+    assert (machine.root / "opt/m").read_bytes() == BYTES
+    assert "bytes=75000-150000" in {r for _, r in server.requests}
 
 
 def test_a_server_without_ranges_is_asked_from_the_start(machine: Scratch, server: Server) -> None:
@@ -135,6 +189,24 @@ def test_a_refusal_is_told_at_once(
     assert machine.snapshot() == {}
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("AccessDenied", "model-denied"), ("RequestTimeTooSkewed", "clock-skew")],
+)
+def test_a_refusal_of_s3_is_told_with_its_own_code(
+    machine: Scratch, server: Server, code: str, kind: str
+) -> None:
+    server.status["/m"] = 403
+    server.bodies["/m"] = f"<?xml?>\n<Error><Code>{code}</Code></Error>".encode()
+    given = line(server, "/m", "/opt/m", kind="s3", size=9, region="ap-northeast-2")
+    machine.give("models.tsv", given)
+
+    told, message = machine.fail(STEP)
+
+    assert told == kind
+    assert message.endswith(code)
+
+
 def test_a_wrong_checksum_names_both(machine: Scratch, server: Server) -> None:
     sha256 = server.put("/m", BYTES)
     machine.give("models.tsv", line(server, "/m", "/opt/m", sha256="0" * 64))
@@ -184,8 +256,8 @@ def test_a_host_that_does_not_answer_is_unreachable(machine: Scratch, server: Se
 def test_too_little_room_is_told_before_anything_is_fetched(
     machine: Scratch, server: Server
 ) -> None:
-    sha256 = server.put("/m", BYTES)
-    machine.give("models.tsv", line(server, "/m", "/opt/m", sha256=sha256, size=10**17))
+    server.put("/m", BYTES)
+    machine.give("models.tsv", line(server, "/m", "/opt/m", kind="s3", size=10**17, region="r-1"))
 
     kind, message = machine.fail(STEP)
 
