@@ -25,6 +25,11 @@ REPOSITORY = re.compile(
     r"/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
 )
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+SIGNED = re.compile(
+    r"(^|&)(X-Amz-Signature|X-Goog-Signature|Signature|AWSAccessKeyId|sig|(access_?|auth_?)?token)=",
+    re.IGNORECASE,
+)
+"""What makes a URL a secret: S3's and CloudFront's, Google's and Azure's signatures, tokens."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -79,6 +84,12 @@ def _check_source(value: str) -> str:
             raise ValueError(
                 "holds a user name or password, which would be kept in the state and the AMI's "
                 "manifest. Use a signed-in S3 object or a URL without credentials."
+            )
+        if SIGNED.search(parts.query):
+            raise ValueError(
+                "is a signed URL: it is a secret while it lasts, would be kept in the state and "
+                "the AMI's manifest, and changes with each signing. Give the object itself, as "
+                "s3://bucket/key, or a URL without a signature."
             )
         return value
     if parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) and len(parts.path) > 1:

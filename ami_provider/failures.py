@@ -108,6 +108,30 @@ FAILURES: tuple[Failure, ...] = (
         r"Cannot find a valid baseurl|Failed to download metadata|All mirrors were tried",
     ),
     Failure(
+        "package-conflict",
+        "the system update does not fit what is held back",
+        "A package wants a newer one that system_update.hold keeps (kernel and NVIDIA by default). "
+        "Hold that package too, take a newer base AMI, or turn system_update off.",
+    ),
+    Failure(
+        "package-signature",
+        "the system update got a package with a wrong signature",
+        "A mirror or proxy changes packages, or the base AMI lacks a repository's key. Use an "
+        "unchanged base AMI; look at the repositories in its /etc/yum.repos.d.",
+    ),
+    Failure(
+        "package-lock",
+        "another package manager runs on the builder and does not end",
+        "Something on the base AMI updates at boot (a user's service, dnf-automatic). Turn it off "
+        "there, or turn system_update off.",
+    ),
+    Failure(
+        "system-update",
+        "the system update failed",
+        "The log has the package manager's own words. A newer base AMI often helps; or hold the "
+        "package (system_update.hold), or turn system_update off.",
+    ),
+    Failure(
         "clock-skew",
         "the builder's clock is wrong, so AWS refuses its signatures",
         "Check chrony on the base AMI (169.254.169.123 must be reachable). A new builder often "

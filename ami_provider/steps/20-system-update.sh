@@ -26,12 +26,42 @@ if [[ "$tool" == dnf ]]; then
     arguments+=(--setopt=keepcache=False)
 fi
 
+# give_up KIND MESSAGE: end the step with what the tool said about it.
+give_up() {
+    fail "$1" "$2: $(tail -n 4 "$log" | paste -sd ' ' - | tail -c 400)"
+}
+
+# What the tool says for certain: another attempt would end the same. Anything else is tried again.
+end_if_final() {
+    case "$(<"$log")" in
+        *"o space left on device"* | *"more space needed on"* | *"isk Requirements:"*)
+            give_up disk-full "$(free_bytes "$root/var") bytes are free on $root/" ;;
+        *"GPG check FAILED"* | *"Public key for "*" is not installed"* | *"not signed"*)
+            give_up package-signature "$tool refuses a package" ;;
+        *"conflicting requests"* | *"nothing provides"* | *"cannot install both"* | *"filtered out by exclude filtering"* | \
+            *"epsolve Error"* | *"ependency Process ending with error"* | *"Transaction check error"* | *"Error: Package: "* | \
+            *"Protected multilib versions"*)
+            give_up package-conflict "with ${HELD_PACKAGES:-nothing} held" ;;
+        *"criptlet failed"* | *"Error unpacking rpm package"* | *"Transaction failed"* | *"pmdb open failed"*)
+            give_up system-update "$tool could not install what it fetched" ;;
+    esac
+}
+
+log="$state/system-update.log"
 for attempt in 1 2 3; do
-    if "$tool" "${arguments[@]}" update; then
+    if "$tool" "${arguments[@]}" update 2>&1 | tee "$log"; then
         say "updated with $tool; held: ${HELD_PACKAGES:-nothing}"
+        rm -f "$log"
         exit 0
     fi
+    end_if_final
     say "$tool failed (attempt $attempt of 3)"
     sleep $((attempt * 2))
 done
-fail package-mirror "$tool could not update the system in 3 attempts"
+case "$(<"$log")" in
+    *"Failed to download metadata"* | *"valid baseurl"* | *"Curl error"* | *"irror"* | *"Status code: "* | *"Could not resolve host"* | *"imeout"*)
+        give_up package-mirror "$tool could not update the system in 3 attempts" ;;
+    *"holding the yum lock"* | *"transaction lock"* | *"Waiting for process with pid"* | *"rpm lock"*)
+        give_up package-lock "$tool waits for another one" ;;
+esac
+give_up system-update "$tool could not update the system in 3 attempts"

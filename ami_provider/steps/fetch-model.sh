@@ -1,28 +1,30 @@
-#!/bin/bash
-# One worker of 45-fetch-models.sh, which gives it a line of models.tsv:
-#   look MODEL   is it right already? Otherwise how big is it, and does its server give parts?
-#   part "FIRST LAST NUMBER TOTAL MODEL"   fetch this part of it; with the last of its parts comes the check
-#   whole MODEL  fetch it anew in one piece
-# MODEL_RECORDS has, by model: ID (right: SHA-256, bytes, destination, identity), ID.plan, ID.part.N (bytes so far).
-. "$(dirname "$0")/lib.sh"
+# shellcheck shell=bash
+# One model's part of 45-fetch-models.sh, which has it in `models`, a line of models.tsv, under its number:
+#   look N           is it right already? Otherwise how big is it, and does its server give parts?
+#   fetch_part "N FIRST LAST PART PARTS"   this part of it; beside its parts, or after the only one, its check
+#   fetch_whole N    it all anew, in one piece
+# $records has, by number: N (it is right: SHA-256, bytes, destination, identity), N.plan (bytes, whether parts),
+# N.part.P (bytes of this part so far), N.done.P, N.checking.
+
+# shellcheck disable=SC2154 # root and records are set by who uses this, models too
 
 attempts="${MODEL_ATTEMPTS:-6}"
-records="$MODEL_RECORDS"
+last_try=no
+credentials_at=-1000
 
 use_model() {
-    IFS=$'\t' read -r kind url destination sha256 bytes etag region <<<"$1"
+    IFS=$'\t' read -r kind url destination sha256 bytes etag region <<<"${models[$1]}"
     target="$root$destination"
-    part="$(dirname "$target")/.$(basename "$target").baked-ami-part"
+    part="${target%/*}/.${target##*/}.baked-ami-part"
     shown="${url%%\?*}"
-    id="$(printf '%s' "$target" | sha256sum | cut -c 1-32)"
-    identity="$(printf '%s %s %s' "$url" "$etag" "$bytes" | sha256sum | cut -c 1-32)"
-    own="$records/$id"
+    identity="$url $etag $bytes $destination"
+    own="$records/$1"
 }
 
 # end KIND MESSAGE: a failure that another attempt would not change; no further part is begun.
 end() {
-    printf 'baked-ami-failure: %s: %s: %s\n' "$1" "$destination" "$2"
-    exit 255
+    : >"$records/stop"
+    fail "$1" "$destination: $2"
 }
 
 is_right() {
@@ -36,11 +38,19 @@ is_right() {
         [[ "$known_identity" == "$identity" ]] || return 1
         wanted="$known_sha"
     fi
-    got="$(sha256sum <"$target" | cut -d ' ' -f 1)"
+    read -r got _ < <(sha256sum <"$target")
     [[ "$got" == "$wanted" ]]
 }
 
 record() { printf '%s\t%s\t%s\t%s\n' "$1" "$(stat -c %s "$target")" "$destination" "$identity" >"$own"; }
+
+# Credentials for S3, read anew every five minutes.
+sign_in() {
+    if [[ "$kind" == s3 ]] && ((SECONDS - credentials_at > 300)); then
+        read_role_credentials
+        credentials_at=$SECONDS
+    fi
+}
 
 # request RANGE: one GET of these bytes to standard output. Its headers and errors are kept for the others below.
 request() {
@@ -56,13 +66,34 @@ request() {
     fi
 }
 
-# The header's value in the last answer, after any redirects; "status" for its code.
-header() {
-    if [[ "$1" == status ]]; then
-        sed -n 's/^HTTP\/[0-9.]* \([0-9]*\).*/\1/p' "$notes.headers" | tail -n 1
-    else
-        sed -n "s/^$1: *\(.*[^[:space:]]\)[[:space:]]*$/\1/Ip" "$notes.headers" | tail -n 1
-    fi
+# read_answer: sets status, and size_told (Content-Range or -Length) and moved (a bucket's region), of the last
+# answer after any redirects.
+read_answer() {
+    local line
+    status="" size_told="" moved=""
+    while IFS= read -r line; do
+        line="${line%$'\r'}"
+        case "${line,,}" in
+            http/*)
+                read -r _ status _ <<<"$line"
+                size_told="" moved="" ;;
+            content-range:*) size_told="${line##*/}" ;;
+            content-length:*) if [[ "$status" != 206 ]]; then size_told="${line##* }"; fi ;;
+            x-amz-bucket-region:*) moved="${line##* }" ;;
+        esac
+    done <"$notes.headers"
+}
+
+# copied FILE: the bytes that dd says it wrote.
+copied() {
+    local count unit
+    while read -r count unit _; do
+        if [[ "$unit" == bytes || "$unit" == byte ]]; then
+            printf '%s' "$count"
+            return
+        fi
+    done <"$1"
+    printf 0
 }
 
 # S3's own code for a refusal, which stands in the body of its answer.
@@ -74,8 +105,7 @@ ask_why() {
 
 # Ends the worker for what another attempt would not change; returns 1 where one is to be made at once.
 judge() {
-    local code="$1" status="$2" moved
-    moved="$(header x-amz-bucket-region)"
+    local code="$1"
     if [[ "$kind" == s3 && -n "$moved" && "$moved" != "$region" ]]; then
         say "$destination: its bucket is in $moved"
         url="${url/s3.$region./s3.$moved.}"
@@ -108,14 +138,15 @@ judge() {
 }
 
 look() {
-    local code status size=- ranges=yes
+    local code size=- ranges=yes
+    use_model "$1"
     if is_right; then
         record "$got"
         say "$destination is right already"
         return
     fi
     rm -f "$own"
-    mkdir -p "$(dirname "$target")"
+    [[ -d "${target%/*}" ]] || mkdir -p "${target%/*}"
     if [[ "$kind" == s3 ]]; then
         size="$bytes"
     else
@@ -124,40 +155,32 @@ look() {
         while true; do
             code=0
             request 0-0 | head -c 1 >/dev/null || code="${PIPESTATUS[0]}"
-            status="$(header status)"
+            read_answer
             # A server without ranges begins to send all of it, which is not read.
             if [[ "$status" == 2* || "$status" == 416 ]]; then break; fi
-            judge "${code/#0/1}" "$status" || true
+            judge "${code/#0/1}" || true
         done
-        size="$(header content-range)"
-        if [[ "$status" == 206 && "$size" =~ /([0-9]+)$ ]]; then
-            size="${BASH_REMATCH[1]}"
-        else
-            size="$(header content-length)"
-            ranges=no
-            if [[ ! "$size" =~ ^[0-9]+$ || "$status" == 416 ]]; then size=-; fi
-        fi
-        rm -f "$notes".*
+        if [[ "$status" != 206 ]]; then ranges=no; fi
+        if [[ "$status" != 416 && "$size_told" =~ ^[0-9]+$ ]]; then size="$size_told"; fi
     fi
-    if [[ "$(cat "$own.begun" 2>/dev/null)" != "$identity $size" ]]; then
-        rm -f "$part" "$own".part.* # a rest of something else
+    if [[ "$ranges" == no || "$size" == - || ! -f "$own.begun" || "$(<"$own.begun")" != "$identity $size" ]]; then
+        rm -f "$part" "$own".part.* # of something else, or of no use
     fi
-    printf '%s %s\n' "$size" "$ranges" >"$own.plan"
-    printf '%s %s\n' "$identity" "$size" >"$own.begun"
-    if [[ "$size" == - || "$ranges" == no ]]; then rm -f "$part" "$own".part.*; fi
     : >>"$part"
+    printf '%s %s\n' "$size" "$ranges" >"$own.plan"
+    printf '%s\n' "$identity $size" >"$own.begun"
 }
 
 # fetch FIRST LAST NUMBER: this range (LAST is - for "to the end") into its place in the temporary file.
 fetch() {
-    local first="$1" last="$2" number="$3" size ranges have code status count codes
+    local first="$1" last="$2" number="$3" size ranges have=0 code count codes
     notes="$own.part.$number"
     read -r size ranges <"$own.plan"
     if [[ "$last" == - && "$size" != - ]]; then last=$((size - 1)); fi
-    have="$(cat "$notes" 2>/dev/null || echo 0)"
+    if [[ -s "$notes" ]]; then read -r have <"$notes"; fi
     attempt=1
     while [[ "$last" == - ]] || ((first + have <= last)); do
-        if [[ "$kind" == s3 ]]; then read_role_credentials; fi
+        sign_in
         count=() code=0
         if [[ "$last" != - ]]; then count=(count=$((last - first - have + 1))); fi
         set +e
@@ -165,14 +188,15 @@ fetch() {
             "${count[@]+"${count[@]}"}" iflag=fullblock,count_bytes oflag=seek_bytes conv=notrunc 2>"$notes.dd"
         codes=("${PIPESTATUS[@]}")
         set -e
-        code="${codes[0]}" status="$(header status)"
+        code="${codes[0]}"
+        read_answer
         if [[ "${codes[1]}" != 0 && "$code" == 0 ]]; then code=23; fi
         case "$status" in
-            206) have=$((have + $(sed -n 's/^\([0-9]*\) bytes.*/\1/p' "$notes.dd"))) ;;
+            206) have=$((have + $(copied "$notes.dd"))) ;;
             200) # all of it, from its first byte
                 if ((first > 0)); then return 1; fi
                 if ((have == 0)); then
-                    have="$(sed -n 's/^\([0-9]*\) bytes.*/\1/p' "$notes.dd")"
+                    have="$(copied "$notes.dd")"
                     if ((code != 0)) && [[ "$ranges" == no ]]; then have=0; fi
                 else
                     have=0 code=33
@@ -187,10 +211,9 @@ fetch() {
         printf '%s\n' "$have" >"$notes"
         if ((code == 0)) && [[ "$last" == - ]]; then break; fi
         if [[ "$last" != - ]] && ((first + have > last)); then break; fi
-        judge "${code/#0/18}" "$status" || true
+        judge "${code/#0/18}" || true
     done
     printf '%s\n' "$have" >"$notes"
-    rm -f "$notes".*
     : >"$own.done.$number"
 }
 
@@ -204,7 +227,7 @@ checksum() {
         done
         tail -c "+$((from + 1))" "$part" | head -c "$length" || true
         number=$((number + 1))
-    done | sha256sum | cut -d ' ' -f 1
+    done | sha256sum
 }
 
 # finish SHA256: give the file its name if it is what was asked for.
@@ -226,39 +249,43 @@ finish() {
 # A resumed file whose source changed in between is worth one clean try.
 refuse() {
     rm -f "$part" "$own".part.* "$own".done.* "$own.begun"
-    if [[ "${MODEL_LAST_TRY:-no}" == yes ]]; then end "$1" "$2"; fi
+    if [[ "$last_try" == yes ]]; then end "$1" "$2"; fi
     say "$destination: not what was asked for; once more from the start"
 }
 
-action="$1"
-case "$action" in
-    look)
-        use_model "$2"
-        look ;;
-    part)
-        IFS=$'\t' read -r first last number total model <<<"$2"
-        use_model "$model"
-        if ((total == 1)); then
-            fetch 0 - 0
-            finish "$(sha256sum <"$part" | cut -d ' ' -f 1)"
-        else
-            if ((number == 0)); then
-                # The checksum is made beside the transfers, by a process that outlives this one.
-                : >"$own.checking"
-                (
-                    trap 'rm -f "$own.checking"' EXIT
-                    size="$(cut -d ' ' -f 1 "$own.plan")"
-                    step=$((last + 1))
-                    got="$(for ((at = 0; at < size; at += step)); do echo "$at $step"; done | checksum)" || exit 0
-                    finish "$got"
-                ) &
-            fi
-            fetch "$first" "$last" "$number" || say "$destination: its server does not give parts"
-        fi ;;
-    whole)
-        use_model "$2"
-        rm -f "$own".part.* "$own".done.* "$own.begun" "$part"
-        look
-        fetch 0 - 0 || true
-        finish "$(sha256sum <"$part" | cut -d ' ' -f 1)" ;;
-esac
+fetch_part() {
+    local number first last at parts got size step from
+    read -r number first last at parts <<<"$1"
+    use_model "$number"
+    if ((parts == 1)); then
+        fetch 0 - 0
+        read -r got _ < <(sha256sum <"$part")
+        finish "$got"
+        return
+    fi
+    if ((at == 0)); then
+        # The checksum is made beside the transfers, by a process that outlives this one.
+        : >"$own.checking"
+        (
+            trap 'rm -f "$own.checking"' EXIT
+            read -r size _ <"$own.plan"
+            step=$((last + 1))
+            got="$(for ((from = 0; from < size; from += step)); do echo "$from $step"; done | checksum)" || exit 0
+            finish "${got%% *}"
+        ) &
+    fi
+    if ! fetch "$first" "$last" "$at"; then
+        say "$destination: its server does not give parts"
+        : >"$own.done.$at" # the check finds that it is not right, and all of it is fetched anew
+    fi
+}
+
+fetch_whole() {
+    local got
+    use_model "$1"
+    rm -f "$own".part.* "$own".done.* "$own.begun" "$part"
+    look "$1"
+    fetch 0 - 0 || true
+    read -r got _ < <(sha256sum <"$part")
+    finish "$got"
+}

@@ -14,7 +14,7 @@ imds="${BAKED_AMI_IMDS:-http://169.254.169.254}"
 
 # What the image is, and what only this machine is for. The second is not part of what a step's
 # outcome depends on, so changing it runs no step again.
-for given in "$state/parameters" "$(dirname "$0")/site.parameters"; do
+for given in "$state/parameters" "${0%/*}/site.parameters"; do
     if [[ -r "$given" ]]; then
         # shellcheck source=/dev/null
         . "$given"

@@ -48,6 +48,12 @@ TABLE: list[tuple[str, Any, str, str]] = [
      "has no valid bucket name"),
     ("recipe.models", [{**HTTP, "source": "https://u:p@h/m"}], "recipe.models[0].source",
      "holds a user name or password"),
+    ("recipe.models", [{**HTTP, "source": "https://h/m?v=1&X-Amz-Signature=ab", "sha256": S}],
+     "recipe.models[0].source", "is a signed URL"),
+    ("recipe.models", [{**HTTP, "source": "https://h/m?sv=2&sig=ab", "sha256": S}],
+     "recipe.models[0].source", "is a signed URL"),
+    ("site.logs", "my-logs", "site.logs", "is not a place in S3"),
+    ("site.smoke_command", "", "site.smoke_command", "at least 1 character"),
     ("recipe.models", [HTTP], "recipe.models[0].sha256", "a web server promises nothing"),
     ("recipe.models", [{**HTTP, "sha256": "12"}], "recipe.models[0].sha256", "is not a SHA-256"),
     ("recipe.models", [{**HTTP, "checksums": "SUMS"}], "recipe.models[0].checksums",
@@ -189,3 +195,15 @@ def test_good_inputs_are_taken_as_pulumi_sends_them() -> None:
     assert asked.recipe.base.source == "al2-gpu"
     assert asked.site.instance_types == ("g5.xlarge",)
     assert asked.unknown == frozenset()
+
+
+def test_a_smoke_command_needs_the_machine_that_verification_boots() -> None:
+    given = inputs()
+    given["site"] |= {"verify": "off", "smoke_command": "true"}
+
+    with pytest.raises(FaultsError) as raised:
+        read_inputs(given)
+
+    (fault,) = raised.value.faults
+    assert fault.path == "site.smoke_command"
+    assert "Set verify to on" in fault.reason

@@ -83,11 +83,40 @@ def test_an_update_that_is_off_calls_nothing(machine: Scratch) -> None:
     assert not (machine.folder / "calls").exists()
 
 
-def test_a_mirror_that_is_down_is_told_as_that(machine: Scratch) -> None:
-    machine.fake("dnf", "echo 'Cannot find a valid baseurl'; exit 1")
+@pytest.mark.parametrize(
+    ("said", "kind", "attempts"),
+    [
+        ("Error: Failed to download metadata for repo 'amazonlinux': Cannot prepare internal "
+         "mirrorlist: Curl error (7): Couldn't connect to server", "package-mirror", 3),
+        ("Cannot find a valid baseurl for repo: amzn2-core/2/x86_64", "package-mirror", 3),
+        ("Error: Error downloading packages:\\n  Status code: 503 for https://x",
+         "package-mirror", 3),
+        ("Error: Transaction test error:\\n  At least 120MB more space needed on the / filesystem.",
+         "disk-full", 1),
+        ("[Errno 28] No space left on device: '/var/cache/dnf/x.rpm'", "disk-full", 1),
+        (" Problem: package nvidia-x requires kernel = 6.2\\n  - package kernel-6.2 is filtered "
+         "out by exclude filtering", "package-conflict", 1),
+        ("Error: Package: nvidia-x (amzn2)\\n  Requires: kernel = 6.2", "package-conflict", 1),
+        ("Error: GPG check FAILED", "package-signature", 1),
+        ("error: %prein(x) scriptlet failed, exit status 1", "system-update", 1),
+        ("Another app is currently holding the yum lock; waiting for it to exit...",
+         "package-lock", 3),
+        ("Killed", "system-update", 3),
+    ],
+)  # fmt: skip
+def test_a_failed_update_is_told_as_what_it_is(
+    machine: Scratch, said: str, kind: str, attempts: int
+) -> None:
+    machine.fake(
+        "dnf", f'echo >>"$HOME/asked"; printf "{said}\\n" >&2; exit 1'.replace("%p", "%%p")
+    )
     machine.fake("sleep", "")
 
-    assert machine.fail("20-system-update")[0] == "package-mirror"
+    told, message = machine.fail("20-system-update")
+
+    assert told == kind
+    assert len((machine.folder / "asked").read_text().splitlines()) == attempts
+    assert said == "Killed" or said.split()[-1] in message
 
 
 @pytest.mark.parametrize(
@@ -115,6 +144,26 @@ def test_a_failed_pull_is_recognised(machine: Scratch, message: str, kind: str) 
     assert told == kind
     if kind != "docker-down":
         assert URI in text
+
+
+def test_a_token_that_is_called_denied_and_expired_is_asked_for_anew(machine: Scratch) -> None:
+    said = "denied: Your authorization token has expired. Reauthenticate and try again."
+    machine.fake(
+        "docker",
+        f'''case "$*" in
+"image inspect --format"*) echo 42 ;;
+"image inspect"*) exit 1 ;;
+pull*)
+    echo pull >>"$HOME/asked"
+    [[ $(grep -c pull "$HOME/asked") -gt 2 ]] || {{ echo "{said}"; exit 1; }} ;;
+esac''',
+    )
+    machine.fake("sleep", "")
+
+    output = machine.run("40-pull-images")
+
+    assert (machine.folder / "asked").read_text().split() == ["pull"] * 3
+    assert output.count("no image of this recipe needs a login") == 2  # The login step ran again.
 
 
 def test_images_are_pulled_by_digest_and_tagged(machine: Scratch) -> None:
