@@ -101,6 +101,7 @@ def site(
         timeouts=TimeoutsArgs(**build.timeouts.model_dump(exclude_none=True)),
         verify=build.verify,
         smoke_command=build.smoke_command,
+        volume_initialization_rate=build.volume_initialization_rate,
         debug=build.debug,
         logs=build.logs,
         on_failure=build.on_failure,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ami_provider import tags
 from ami_provider.aws import Aws
-from ami_provider.errors import bake_error, is_aws_error, is_transient
+from ami_provider.errors import bake_error, get_message, is_aws_error, is_transient
 from ami_provider.job import Job
 from ami_provider.site import BuildSite
 from ami_provider.waiting import NoAnswerError
@@ -19,6 +19,10 @@ from ami_provider.watching import get_watch
 
 Request = dict[str, Any]
 """RunInstances' parameters."""
+
+HIGHEST_RATE = 300
+"""MiB/s, the most that one volume may ask for (EBS: 100-300)."""
+RATE_FROM_GIB = 8
 
 USER_DATA = """#!/bin/bash
 # First of all: this machine ends by itself when nobody comes for it. The timer lives in /run.
@@ -73,6 +77,9 @@ def build_request(
         disk["Throughput"] = volume.throughput
     if job.recipe.encryption_key and role == "builder":
         disk |= {"Encrypted": True, "KmsKeyId": job.recipe.encryption_key}
+    rate = get_initialization_rate(job)
+    if rate and role == "verifier":
+        disk["VolumeInitializationRate"] = rate
     profile = job.site.instance_profile
     tag_list = tags.to_list(job.get_tags(role))
     request: Request = {
@@ -104,6 +111,38 @@ def build_request(
             },
         }
     return request
+
+
+def get_initialization_rate(job: Job) -> int | None:
+    """MiB/s at which the verifier's volume is loaded from the new snapshot; None as EBS pleases.
+
+    Verification reads all that was baked. EBS gives it cold at about 93 MB/s to many readers (as
+    measured by others), and charges about $0.0036 a GiB for a rate: `auto` asks for the highest
+    from `RATE_FROM_GIB` on, where it saves minutes.
+    """
+    wanted = job.site.volume_initialization_rate
+    if wanted == "off":
+        return None
+    if wanted != "auto":
+        return wanted
+    recipe = job.recipe
+    layers = sum(image.size_bytes or 0 for image in recipe.images) * 2.5
+    models = sum(model.size_bytes or 0 for model in recipe.models)
+    return HIGHEST_RATE if layers + models >= RATE_FROM_GIB * 2**30 else None
+
+
+def is_rate_refused(error: BaseException) -> bool:
+    """Whether a launch failed for the rate: the region's MiB/s or EBS's own are used up."""
+    return is_aws_error(error) and "initialization" in get_message(error).lower()
+
+
+def drop_rate(request: Request) -> bool:
+    """Leave the rate out of the request; whether there was one."""
+    (root,) = request["BlockDeviceMappings"]
+    without = {k: v for k, v in root["Ebs"].items() if k != "VolumeInitializationRate"}
+    had_one = without != root["Ebs"]
+    request["BlockDeviceMappings"] = [{**root, "Ebs": without}]
+    return had_one
 
 
 def get_client_token(job: Job, role: tags.Role, request: Request, attempt: int) -> str:

@@ -138,6 +138,9 @@ def _run(job: Job, role: tags.Role, request: Request) -> InstanceTypeDef | Machi
         try:
             return job.aws.ec2_once.run_instances(**request)["Instances"][0]
         except Exception as error:
+            if launch.is_rate_refused(error) and launch.drop_rate(request):
+                job.note(f"no volume initialization rate to be had: {get_message(error)}")
+                return None
             unseen = _is_unseen_profile(error)
             if not (unseen or is_transient(error)) or is_capacity(error):
                 raise

@@ -15,6 +15,7 @@ from ami_provider.recipe import BaseUpdate, Family
 Minutes = Annotated[int, Field(ge=1, le=1440)]
 
 
+Rate = Annotated[int, Field(ge=100, le=300)]
 MAX_TAGS = 35
 """Of EC2's 50: the rest is for a bake's own (identity, progress, owners)."""
 
@@ -45,8 +46,9 @@ class BuildSite(Frozen):
     there by `sh -c` in the recipe's first image, with the models' folders read-only at their
     places: the AMI is refused unless it exits with 0 within five minutes. `logs` is where in S3
     (`s3://bucket/prefix/`) the builder puts every step's whole log; without it they are fetched
-    when a step fails. `tags` go on everything that is made: machines, volumes, the AMI and its
-    snapshots.
+    when a step fails. `volume_initialization_rate` is the MiB/s (100-300) at which EBS loads the
+    verifier's volume, `auto` or `off`. `tags` go on everything that is made: machines, volumes,
+    the AMI and its snapshots.
     """
 
     region: str
@@ -60,6 +62,7 @@ class BuildSite(Frozen):
     smoke_command: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     debug: bool = False
     logs: str | None = None
+    volume_initialization_rate: Literal["auto", "off"] | Rate = "auto"
     on_failure: Literal["cleanup", "keep"] = "cleanup"
     base_update: BaseUpdate = "with-content"
     tags: dict[str, str] = Field(default_factory=dict)

@@ -83,6 +83,7 @@ class Build(_Section):
     )
     capacity: Literal["spot", "spot-then-on-demand", "on-demand"] = "spot-then-on-demand"
     verify: Verify = "on"
+    volume_initialization_rate: Rate = "auto"
     smoke_command: str | None = Field(None, min_length=1, max_length=4096)
     timeouts: Timeouts = Timeouts()
     debug: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import subprocess
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,27 @@ def test_choices_are_types_in_subnets_spot_first(capacity: str, markets: str) ->
         ("g5.xlarge", "subnet-0000000b"),
         ("g4dn.xlarge", "subnet-0000000a"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gib", "rate"),
+    [("auto", 1, None), ("auto", 9, 300), ("off", 9, None), (100, 1, 100)],
+)
+def test_the_verifiers_volume_is_loaded_fast_where_it_pays(
+    wanted: str | int, gib: int, rate: int | None
+) -> None:
+    model = ResolvedModel(source="s3://b/k", destination="/opt/m", size_bytes=gib << 30)
+    made = job(
+        SITE.model_copy(update={"volume_initialization_rate": wanted}), recipe(models=(model,))
+    )
+    choice = launch.Choice("g5.xlarge", "subnet-0000000a", "spot")
+
+    def get_rate(role: Literal["builder", "verifier"]) -> object:
+        request = launch.build_request(made, role, choice, image_id="ami-1", minutes=9)
+        return request["BlockDeviceMappings"][0]["Ebs"].get("VolumeInitializationRate")
+
+    assert get_rate("verifier") == rate
+    assert get_rate("builder") is None
 
 
 def test_a_token_is_one_machines_own() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -187,5 +188,9 @@ def test_a_failing_step_tells_its_log_and_leaves_nothing(bakery: Bakery) -> None
         bakery.bake(bakery.resolve(extra_steps=extra("broken", script)))
 
     assert "exit code 7" in raised.value.details
-    assert raised.value.details.endswith("the reason")
+    shown, _, log = raised.value.details.partition("\nThe whole log of every step: ")
+    assert shown.endswith("line 3000 of a long log\nthe reason")
+    assert "line 1 of a long log\n" not in shown
+    assert "line 1 of a long log\n" in Path(log).read_text()
+    Path(log).unlink()
     assert bakery.count() == EMPTY

@@ -9,7 +9,7 @@ import pytest
 
 from ami_provider import tags
 from ami_provider.errors import BakeError
-from local_cloud.faults import Fault, Faults
+from local_cloud.faults import Fault, Faults, Limit
 from local_cloud.machines.contract import Outcome, Script
 from local_cloud.machines.recorded import RecordedMachines
 from tests.ami_provider.clouds import EMPTY, ONE_AMI, SUBNETS, Bakery, extra, open_bakery
@@ -183,3 +183,15 @@ def test_no_capacity_at_all_lists_every_choice(bakery: Bakery) -> None:
 
     assert len(raised.value.details.splitlines()) == 8
     assert bakery.count() == EMPTY
+
+
+def test_a_volume_rate_that_is_not_to_be_had_is_done_without(bakery: Bakery) -> None:
+    bakery.cloud.faults = Faults([Limit(fault="initialization-budget", mib_s=100)])
+
+    bakery.bake(site=bakery.site(volume_initialization_rate=300))
+
+    asked = [r["BlockDeviceMappings"][0]["Ebs"].get("VolumeInitializationRate")
+             for r in bakery.launches]  # fmt: skip
+    assert asked == [None, 300, None]
+    assert any("no volume initialization rate to be had" in line for line in bakery.said)
+    assert bakery.count() == ONE_AMI
