@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ def check_inputs(
     notes = (
         *resolution.notes,
         *told,
-        *_warnings(recipe, bakes),
+        *_warnings(recipe, asked.site, bakes),
         *_forecast(bakes, recipe, existing),
     )
     return Checked(inputs, notes)
@@ -168,13 +168,17 @@ def _derived(recipe: ResolvedRecipe | None, asked: Asked) -> Props:
     }
 
 
-def _warnings(recipe: ResolvedRecipe | None, bakes: bool) -> list[str]:
+def _warnings(recipe: ResolvedRecipe | None, site: BuildSite, bakes: bool) -> Iterator[str]:
     if recipe and bakes and recipe.base.family == "al2":
-        return [
+        yield (
             "the base AMI is Amazon Linux 2. AWS Batch takes no AL2 AMI of its own for new "
             "environments since 2026-06-30, and AL2 gets no more updates; al2023-gpu is the way on."
-        ]
-    return []
+        )
+    if bakes and site.verify == "off":
+        yield (
+            "verification is off (site.verify): the AMI is given out without having been booted "
+            "and checked."
+        )
 
 
 def _forecast(bakes: bool, recipe: ResolvedRecipe | None, existing: Props | None) -> list[str]:

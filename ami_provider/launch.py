@@ -140,7 +140,7 @@ def drop_rate(request: Request) -> bool:
     """Leave the rate out of the request; whether there was one."""
     (root,) = request["BlockDeviceMappings"]
     without = {k: v for k, v in root["Ebs"].items() if k != "VolumeInitializationRate"}
-    had_one = without != root["Ebs"]
+    had_one: bool = without != root["Ebs"]
     request["BlockDeviceMappings"] = [{**root, "Ebs": without}]
     return had_one
 

@@ -127,6 +127,16 @@ def test_a_new_stack_takes_the_base_of_an_ami_with_the_same_content(account: Acc
     assert any("is used, not baked" in note for note in checked.notes)
 
 
+def test_a_bake_whose_ami_is_not_checked_is_told_of(account: Account) -> None:
+    given = account.inputs()
+    given["site"]["verify"] = "off"
+
+    checked = check(account, given)
+
+    assert any("verification is off (site.verify)" in note for note in checked.notes)
+    assert not any("verification" in note for note in check(account, given, checked.inputs).notes)
+
+
 def test_al2_is_warned_about(account: Account) -> None:
     given = account.inputs()
     given["recipe"]["base"] = {"source": "/bases/gpu", "family": "al2"}
