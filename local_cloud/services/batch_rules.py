@@ -73,6 +73,8 @@ def check_resources(call: Call, resources: Params) -> None:
     for name in ("scalingPolicy", "managedInstancesProvider", "capacityTags"):
         if resources.get(name):
             raise not_modelled(f"computeResources.{name} of a compute environment")
+    if (resources.get("launchTemplate") or {}).get("overrides"):
+        raise not_modelled("launchTemplate.overrides of a compute environment")
     strategy = resources.get("allocationStrategy", "BEST_FIT")
     if strategy not in STRATEGIES[kind]:
         raise refused(call, f"Allocation strategy {strategy} is not supported for {kind} resources")
@@ -179,8 +181,6 @@ def _look(call: Call, service: str, action: str, params: Params) -> Params:
 def _template(call: Call, named: Params | None) -> Params:
     if not named:
         return {}
-    if named.get("overrides"):
-        raise UnfitError("CLIENT_ERROR - the local cloud does not model launch template overrides")
     by = {
         "LaunchTemplateId": named.get("launchTemplateId"),
         "LaunchTemplateName": named.get("launchTemplateName"),
