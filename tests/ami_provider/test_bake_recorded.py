@@ -195,3 +195,9 @@ def test_a_volume_rate_that_is_not_to_be_had_is_done_without(bakery: Bakery) -> 
     assert asked == [None, 300, None]
     assert any("no volume initialization rate to be had" in line for line in bakery.said)
     assert bakery.count() == ONE_AMI
+
+
+def test_the_ami_is_checked_on_the_machine_type_that_is_asked_for(bakery: Bakery) -> None:
+    bakery.bake(site=bakery.site(verify="g4dn.2xlarge"))
+
+    assert [r["InstanceType"] for r in bakery.launches] == ["g5.xlarge", "g4dn.2xlarge"]

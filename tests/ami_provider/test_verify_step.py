@@ -177,3 +177,17 @@ def test_the_smoke_command_decides(machine: Scratch, exit_code: int, told: str |
     assert asked[-5:] == ["--entrypoint", "sh", URI, "-c", 'test -s "$HOME"']
     assert asked[asked.index("--volume") + 1] == "/opt/m:/opt/m:ro"
     assert "--gpus" not in asked
+
+
+def test_the_smoke_command_sees_the_gpu_where_there_is_one(machine: Scratch) -> None:
+    machine.fake("nvidia-smi", "echo 'Tesla T4, 570.1'")
+    machine.fake("docker", f'case "$1" in info) echo "runc nvidia ";; esac\n{SMOKE_DOCKER}')
+    machine.give("parameters", "FINGERPRINT=f1\nEXPECT_GPU=yes\n")
+    machine.environment["SMOKE_COMMAND"] = "nvidia-smi -L"
+
+    output = machine.run("verify")
+
+    asked = (machine.bin / "docker.asked").read_text().splitlines()
+    assert asked[asked.index("--gpus") + 1] == "all"
+    assert asked[-2:] == ["-c", "nvidia-smi -L"]
+    assert f"the smoke command succeeded in {URI}" in output
