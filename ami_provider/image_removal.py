@@ -84,12 +84,26 @@ def delete_image(aws: Aws, image: Image) -> None:
             brief,
             "ec2:DeregisterImage",
         )
-    for snapshot in sorted(snapshots):
+    for snapshot in _find_left(aws, sorted(snapshots)):
         _repeat(
             partial(aws.ec2.delete_snapshot, SnapshotId=snapshot),
             f"could not delete {snapshot}, a snapshot of {image.id}",
             "ec2:DeleteSnapshot",
         )
+
+
+def _find_left(aws: Aws, snapshots: list[str]) -> list[str]:
+    """Those that still exist. Where a policy goes by tags, deleting one that is gone is denied."""
+    left: list[str] = []
+
+    def look() -> None:
+        asked = [{"Name": "snapshot-id", "Values": snapshots}]
+        found = aws.ec2.describe_snapshots(Filters=asked)["Snapshots"]  # type: ignore[arg-type]
+        left[:] = [one["SnapshotId"] for one in found]
+
+    if snapshots:
+        _repeat(look, f"could not look at {snapshots[0]}", "ec2:DescribeSnapshots")
+    return left
 
 
 def _repeat(act: Callable[[], object], brief: str, action: str) -> None:

@@ -26,7 +26,8 @@ from local_cloud.seed import seed
 PROFILE = "builder"
 SUBNETS = ("subnet-0a10ca10000000001", "subnet-0a10ca10000000002")
 GROUP = "sg-0a10ca1000000000f"
-ACTIONS = ["ssm:*", "ssmmessages:*", "ec2messages:*", "ecr:*", "s3:Get*", "s3:List*"]
+ACTIONS = ["ssm:*", "ssmmessages:*", "ec2messages:*", "ecr:*", "s3:Get*", "s3:List*",
+           "s3:PutObject"]  # fmt: skip
 
 
 @dataclass
@@ -115,10 +116,14 @@ def extra(name: str, script: str) -> tuple[ExtraStep, ...]:
 
 @contextmanager
 def open_bakery(
-    monkeypatch: pytest.MonkeyPatch, *, real: bool, state: Path | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    real: bool,
+    state: Path | None = None,
+    details: Path | None = None,
 ) -> Iterator[Bakery]:
     """A fresh cloud; this process's AWS clients talk to it until the block ends."""
-    with Cloud(real=real, state=state, say=lambda _text: None) as cloud:
+    with Cloud(real=real, state=state, details=details, say=lambda _text: None) as cloud:
         assert cloud.real == real
         seed(cloud)
         for name, value in client_environment(cloud).items():

@@ -318,7 +318,7 @@ def test_a_create_waits_for_a_delete_that_is_under_way(bakery: Bakery) -> None:
 @pytest.mark.parametrize(
     "action",
     ["DescribeImages", "DescribeInstances", "DescribeImageReferences", "DescribeImageAttribute",
-     "DisableImage", "DeleteTags", "DeregisterImage", "DeleteSnapshot"],
+     "DisableImage", "DeleteTags", "DeregisterImage", "DescribeSnapshots"],
 )  # fmt: skip
 def test_a_denied_call_changes_no_ami_of_others_and_is_named(bakery: Bakery, action: str) -> None:
     first = bake_version(bakery, 1)

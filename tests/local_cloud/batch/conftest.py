@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -89,9 +90,9 @@ def world() -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def make_world(*, real: bool = False) -> Iterator[World]:
+def make_world(*, real: bool = False, details: Path | None = None) -> Iterator[World]:
     """A cloud of its own, with what an environment needs."""
-    with Cloud(real=real, say=lambda _: None) as cloud:
+    with Cloud(real=real, details=details, say=lambda _: None) as cloud:
         session = boto3.Session("local", "local", region_name=cloud.region)
         clients: dict[str, Any] = {
             name: session.client(name, endpoint_url=cloud.endpoint)

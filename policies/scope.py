@@ -1,0 +1,68 @@
+"""What the documents are narrowed to: the facts of one stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from settings import Settings, read_settings
+
+PROJECT = "baked-ami"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """One stack, in one account and region; `settings` say which things of others it uses."""
+
+    settings: Settings
+    account: str
+    project: str = PROJECT
+    copy_regions: tuple[str, ...] = ()
+    """Regions beside its own that it copies AMIs to."""
+
+    @property
+    def region(self) -> str:
+        return self.settings.region
+
+    @property
+    def partition(self) -> str:
+        """`aws-cn` and `aws-us-gov` are the others."""
+        if self.region.startswith("cn-"):
+            return "aws-cn"
+        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """The ARN of a thing of this account in this region."""
+        where = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
+
+    def public_arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """The ARN of a kind of thing whose ARNs name no account: images, snapshots, documents."""
+        where = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{where}::{resource}"
+
+    def iam_arn(self, resource: str) -> str:
+        return f"arn:{self.partition}:iam::{self.account}:{resource}"
+
+
+def read_scope(file: Path, *, account: str | None = None, project: str = PROJECT) -> Scope:
+    """The scope of a stack's settings file; its account is the repository's unless it is given.
+
+    Raises `SettingsError` for settings that cannot be used.
+    """
+    document: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in document["config"].items()
+    }
+    settings = read_settings(texts)
+    return Scope(
+        settings=settings,
+        account=account or settings.repository_url.partition(".")[0],
+        project=project,
+    )

@@ -1,0 +1,67 @@
+"""The whole life of a stack on a local cloud that notes what each call asked for, and of whom."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.program.changes import push_another_image
+from tests.program.conftest import LocalCloud, Stack
+
+ZONE = "ap-northeast-2a"
+REPOSITORY = "batch-processor"
+EXPIRY = {
+    "rules": [
+        {
+            "rulePriority": 1,
+            "selection": {
+                "tagStatus": "untagged",
+                "countType": "sinceImagePushed",
+                "countUnit": "days",
+                "countNumber": 365,
+            },
+            "action": {"type": "expire"},
+        }
+    ]
+}
+
+
+def live(cloud: LocalCloud, stack: Stack) -> str:
+    """Everything that people do with a stack, in the fewest updates; the customer key's ARN."""
+    stack.up("--skip-preview")
+    stack.up("--expect-no-changes")
+    key = str(cloud.client("kms").create_key()["KeyMetadata"]["Arn"])
+    stack.set(imageTag="no-such-tag")
+    assert "has no tag 'no-such-tag'" in stack.preview().text
+    ecr = cloud.client("ecr")
+    ecr.put_lifecycle_policy(repositoryName=REPOSITORY, lifecyclePolicyText=json.dumps(EXPIRY))
+    digest = push_another_image(ecr, REPOSITORY, "latest")
+    stack.set(imageTag=None, imageDigest=digest, encryptionKey=key)
+    stack.up("--skip-preview")
+    ami = stack.outputs()["amiId"]
+    stack.set(
+        tags={"environment": "local", "colour": "blue"},
+        batch={
+            "maxVcpus": 8,
+            "onDemandMaxVcpus": 4,
+            "logRetentionDays": 3,
+            "volumeInitializationRate": "off",
+            "fastSnapshotRestoreZones": [ZONE],
+        },
+    )
+    stack.up("--skip-preview")
+    cloud.client("ec2").disable_image(ImageId=ami)
+    stack.set(tags={"colour": "green"})
+    stack.up("--skip-preview", "--refresh")
+    cloud.client("ec2").deregister_image(ImageId=ami)
+    refreshed = stack.pulumi("refresh", "--yes", "--non-interactive", "--color", "never")
+    assert refreshed.status == 0, refreshed.text
+    gone = stack.pulumi("destroy", "--yes", "--non-interactive", "--color", "never")
+    assert gone.status == 0, gone.text
+    return key
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """What was noted, oldest first."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

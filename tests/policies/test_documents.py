@@ -1,0 +1,184 @@
+"""The three documents: as generated, narrow, enough for a stack's whole life, and no more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies.documents import NOT_SHOWN, Document, create_documents, list_actions
+from policies.scope import Scope, read_scope
+from tests.policies.authorizations import Authorization, find_authorizations
+from tests.policies.life import live, read
+from tests.policies.questions import ask, without
+from tests.policies.simulator import Answer, Question, decide
+from tests.program.conftest import ROOT, LocalCloud, Stack
+
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("policies")]
+
+USER = "arn:aws:iam::123456789012:user/local"
+INLINE_LIMIT = 10_240
+"""Characters, without spaces, of all inline policies of a role (IAM quotas)."""
+
+
+def scope(key: str | None = None) -> Scope:
+    """The local stack's, with a customer key where one is given."""
+    found = read_scope(ROOT / "Pulumi.local.yaml")
+    return replace(found, settings=found.settings.model_copy(update={"encryption_key": key}))
+
+
+DOCUMENTS = create_documents(scope("arn:aws:kms:ap-northeast-2:123456789012:key/any"))
+ACTIONS = [(name, action) for name, one in DOCUMENTS.items() for action in list_actions(one)]
+SHOWN_HERE = [
+    action for name, action in ACTIONS if name == "pulumi" and action not in NOT_SHOWN[name]
+]
+
+
+@dataclass(frozen=True)
+class Life:
+    """What one life asked of IAM, each question once, and the documents for that life."""
+
+    documents: dict[str, Document]
+    questions: list[Question]
+
+    def of(self, action: str) -> list[Question]:
+        return [one for one in self.questions if one.authorization.action == action]
+
+
+@pytest.fixture(scope="module")
+def life(cloud: LocalCloud, stack: Stack, details: Path) -> Life:
+    key = live(cloud, stack)
+    lines = [line for line in read(details) if line["principal"] == USER]
+    return Life(create_documents(scope(key)), ask("pulumi", find_authorizations(lines)))
+
+
+def test_the_files_are_as_generated() -> None:
+    for name, document in create_documents(scope()).items():
+        file = ROOT / "policies" / "local" / f"{name}.json"
+        written = json.loads(file.read_text())
+        assert written == document, "run: python -m policies --write policies/local"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_action_has_a_wildcard_and_no_document_is_too_long(name: str) -> None:
+    document = DOCUMENTS[name]
+    assert [action for action in list_actions(document) if "*" in action] == []
+    assert len(json.dumps(document, separators=(",", ":"))) <= INLINE_LIMIT
+    everywhere = sorted(
+        action
+        for one in document["Statement"]
+        if one["Resource"] == "*"
+        for action in one["Action"]
+    )
+    thing = "arn:aws:any:ap-northeast-2:123456789012:thing/1"
+    asked = [Question(name, USER, Authorization(action, thing)) for action in everywhere]
+    # By AWS's own tables, which the simulator has: no resource can be named for these actions.
+    narrower = [
+        action
+        for action, answer in zip(everywhere, decide(DOCUMENTS, asked), strict=True)
+        if "must.use.wildcard" not in answer.why
+    ]
+    assert narrower == []
+
+
+def test_every_call_of_the_whole_life_is_allowed(life: Life) -> None:
+    answers = decide(life.documents, life.questions)
+    denied = [
+        f"{answer.result} {answer.why} {question}"
+        for question, answer in zip(life.questions, answers, strict=True)
+        if answer.result != "Allowed"
+    ]
+    assert denied == []
+    print(f"{len(life.questions)} questions, all allowed")
+
+
+@pytest.fixture(scope="module")
+def after_removal(life: Life) -> dict[str, list[Answer]]:
+    """The answers to each action's questions, asked under the document without that action."""
+    documents, questions = {}, []
+    for action in SHOWN_HERE:
+        documents[action] = without(life.documents["pulumi"], action)
+        questions += [replace(one, policy=action) for one in life.of(action)]
+    found: dict[str, list[Answer]] = {action: [] for action in SHOWN_HERE}
+    for question, answer in zip(questions, decide(documents, questions), strict=True):
+        found[question.policy].append(answer)
+    return found
+
+
+@pytest.mark.parametrize("action", SHOWN_HERE)
+def test_without_this_action_who_runs_pulumi_is_denied(
+    action: str, after_removal: dict[str, list[Answer]]
+) -> None:
+    answers = after_removal[action]
+    assert answers, "no call of the life needs it: take it out, or say in NOT_SHOWN why it stays"
+    assert {answer.result for answer in answers} == {"ImplicitlyDenied"}
+
+
+def test_what_is_said_not_to_be_shown_is_not(life: Life) -> None:
+    asked = {one.authorization.action for one in life.questions}
+    assert asked & set(NOT_SHOWN["pulumi"]) == set()
+    for name, actions in NOT_SHOWN.items():
+        assert set(actions) <= set(list_actions(DOCUMENTS[name]))
+
+
+OTHERS = {"aws:ResourceTag/project": "another"}
+EC2 = "arn:aws:ec2:ap-northeast-2:123456789012:"
+PUBLIC = "arn:aws:ec2:ap-northeast-2::"
+
+
+@pytest.mark.parametrize(
+    ("policy", "action", "resource", "context"),
+    [
+        ("pulumi", "ec2:TerminateInstances", f"{EC2}instance/i-0123456789abcdef0", OTHERS),
+        ("pulumi", "ec2:TerminateInstances", f"{EC2}instance/i-0123456789abcdef0", {}),
+        ("pulumi", "ec2:DeregisterImage", f"{PUBLIC}image/ami-0123456789abcdef0", OTHERS),
+        ("pulumi", "ec2:DeleteSnapshot", f"{PUBLIC}snapshot/snap-0123456789abcdef0", {}),
+        ("pulumi", "ec2:CreateTags", f"{EC2}instance/i-0123456789abcdef0", OTHERS),
+        ("pulumi", "ec2:RunInstances", f"{EC2}instance/i-0123456789abcdef0", {}),
+        ("pulumi", "ec2:RunInstances", f"{EC2}subnet/subnet-0123456789abcdef0", {}),
+        ("pulumi", "ssm:SendCommand", f"{EC2}instance/i-0123456789abcdef0", OTHERS),
+        (
+            "pulumi",
+            "ssm:SendCommand",
+            "arn:aws:ssm:ap-northeast-2:123456789012:document/AWS-RunPowerShellScript",
+            {},
+        ),
+        ("pulumi", "iam:PutRolePolicy", "arn:aws:iam::123456789012:role/admin", {}),
+        (
+            "pulumi",
+            "iam:PassRole",
+            "arn:aws:iam::123456789012:role/builder-1",
+            {"iam:PassedToService": "lambda.amazonaws.com"},
+        ),
+        (
+            "pulumi",
+            "batch:DeleteComputeEnvironment",
+            "arn:aws:batch:ap-northeast-2:123456789012:compute-environment/others",
+            {},
+        ),
+        ("pulumi", "s3:GetObject", "arn:aws:s3:::local-ml-models/secrets/key", {}),
+        ("builder", "s3:GetObject", "arn:aws:s3:::another/models/yolo.pt", {}),
+        ("builder", "s3:PutObject", "arn:aws:s3:::local-ml-models/models/yolo.pt", {}),
+        (
+            "builder",
+            "ecr:BatchGetImage",
+            "arn:aws:ecr:ap-northeast-2:123456789012:repository/another",
+            {},
+        ),
+        (
+            "batch-machine",
+            "logs:PutLogEvents",
+            "arn:aws:logs:ap-northeast-2:123456789012:log-group:another:log-stream:x",
+            {},
+        ),
+    ],
+)
+def test_other_peoples_things_are_out_of_reach(
+    policy: str, action: str, resource: str, context: dict[str, Any]
+) -> None:
+    question = Question(policy, USER, Authorization(action, resource, context))
+    (answer,) = decide(DOCUMENTS, [question])
+    assert answer.result == "ImplicitlyDenied", answer.why
