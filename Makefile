@@ -54,6 +54,13 @@ inventory: setup ## List what the local cloud holds
 demo-job: setup ## Run one job on a plain and on a baked AMI, timelines side by side
 	@$(IN_VENV) $(VENV_PYTHON) benchmarks/demo_job.py $(ARGS)
 
+.PHONY: start-model
+start-model: setup ## Model a job's start on AWS, beside two starts measured here under `aws` latencies
+	@LOCAL_CLOUD_LATENCY=aws $(IN_VENV) $(VENV_PYTHON) benchmarks/demo_job.py \
+		--json $(STATE)-start.json >/dev/null || true
+	@$(VENV_PYTHON) -m batch.start_model --measured $(STATE)-start.json $(ARGS)
+	@rm -f $(STATE)-start.json
+
 .PHONY: test
 test: setup ## Run every test (WORKERS=0: in one process)
 	@$(IN_VENV) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
