@@ -22,13 +22,13 @@ AGENT_ACTIONS = (
     "ec2messages:GetMessages",
     "ec2messages:SendReply",
     "ssm:ListAssociations",
-    "ssm:ListInstanceAssociations",
-    "ssm:UpdateInstanceInformation",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",
     "ssmmessages:OpenDataChannel",
 )
+OWN_MACHINE_ACTIONS = ("ssm:ListInstanceAssociations", "ssm:UpdateInstanceInformation")
+"""What the agent asks about instances; the others above know no resource."""
 PULL_ACTIONS = (
     "ecr:BatchCheckLayerAvailability",
     "ecr:BatchGetImage",
@@ -107,9 +107,11 @@ def builder_policy(
         {"Action": [*AGENT_ACTIONS, "ecr:GetAuthorizationToken"], "Resource": "*"},
         {"Action": list(PULL_ACTIONS), "Resource": sorted({_repository(r) for r in repositories})},
     ]
+    partition = statements[1]["Resource"][0].split(":")[1]
+    machines = f"arn:{partition}:ec2:*:*:instance/*"
+    statements.append({"Action": list(OWN_MACHINE_ACTIONS), "Resource": machines})
     places = sorted({m.removeprefix("s3://") for m in models if m.startswith("s3://")})
     if places:
-        partition = statements[1]["Resource"][0].split(":")[1]
         statements.append(
             {
                 "Action": ["s3:GetObject", "s3:GetObjectVersion"],
@@ -120,7 +122,6 @@ def builder_policy(
             }
         )
     if logs:
-        partition = statements[1]["Resource"][0].split(":")[1]
         place = logs.removeprefix("s3://").rstrip("/")
         resource = f"arn:{partition}:s3:::{place}/*"
         statements.append({"Action": ["s3:PutObject"], "Resource": resource})

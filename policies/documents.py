@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ami_provider.access import AGENT_ACTIONS, builder_policy
+from ami_provider.access import AGENT_ACTIONS, OWN_MACHINE_ACTIONS, builder_policy
 from batch.documents import host_policy
 from policies.runner import REFERENCES, runner_policy
 from policies.scope import Scope
@@ -54,7 +54,7 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
         "kms:ReEncryptTo": _EC2,
     },
     "builder": {
-        **dict.fromkeys(AGENT_ACTIONS, _AGENT),
+        **dict.fromkeys((*AGENT_ACTIONS, *OWN_MACHINE_ACTIONS), _AGENT),
         "ecr:BatchCheckLayerAvailability": _PULL,
     },
     "batch-machine": {
@@ -65,7 +65,6 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
                 "ecs:DeregisterContainerInstance",
                 "ecs:DiscoverPollEndpoint",
                 "ecs:Poll",
-                "ecs:RegisterContainerInstance",
                 "ecs:StartTelemetrySession",
                 "ecs:SubmitAttachmentStateChanges",
                 "ecs:SubmitContainerStateChange",

@@ -38,7 +38,8 @@ def test_parameters_of_the_account_stay_unreadable() -> None:
 
 def test_pulls_are_limited_to_the_repositories_wherever_they_are() -> None:
     china = "210987654321.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app"
-    (pull,) = [s for s in statements([f"{SEOUL}/app", china], []) if s["Resource"] != "*"]
+    given = statements([f"{SEOUL}/app", china], [])
+    (pull,) = [s for s in given if "ecr:BatchGetImage" in s["Action"]]
     assert pull["Resource"] == [
         "arn:aws-cn:ecr:cn-north-1:210987654321:repository/team/app",
         "arn:aws:ecr:ap-northeast-2:123456789012:repository/app",

@@ -267,6 +267,13 @@ def _logs(call: Call) -> Iterator[Authorization]:
         yield Authorization("logs:TagResource", named, tags)
 
 
+def _cluster(call: Call) -> Iterator[Authorization]:
+    named = str(call.params["cluster"])
+    yield Authorization(
+        call.action, named if named.startswith("arn:") else call.arn("ecs", f"cluster/{named}")
+    )
+
+
 def _key(call: Call) -> Iterator[Authorization]:
     yield Authorization(call.action, call.params["KeyId"])
 
@@ -390,6 +397,9 @@ RULES: dict[str, Callable[[Call], Iterator[Authorization]]] = {
         ),
         _logs,
     ),
+    "ecs:DeregisterContainerInstance": _cluster,
+    "ecs:DiscoverPollEndpoint": _everywhere,
+    "ecs:RegisterContainerInstance": _cluster,
     **dict.fromkeys(
         ("kms:CreateGrant", "kms:DescribeKey", "kms:ListGrants", "kms:RevokeGrant"), _key
     ),

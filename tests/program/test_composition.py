@@ -125,6 +125,7 @@ def test_the_builder_reads_its_repository_and_its_models_only(
     resources = [s["Resource"] for s in document["Statement"] if s["Resource"] != "*"]
     assert resources == [
         ["arn:aws:ecr:ap-northeast-2:123456789012:repository/batch-processor"],
+        "arn:aws:ec2:*:*:instance/*",
         ["arn:aws:s3:::local-ml-models/models/*", "arn:aws:s3:::other/yolo.pt"],
     ]
     assert cloud.made["BakedAmi", "gpu"]["site"]["instance_profile"] == "builder-made"
