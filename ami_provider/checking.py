@@ -86,7 +86,10 @@ def check_inputs(
     inputs: Props = given | _derived(recipe, asked)
     if existing:
         inputs |= existing
-    told = find_bake_notes(asked.recipe, clients, unknown=asked.unknown) if bakes else []
+    told: list[str] = []
+    if bakes:
+        new = None if existing else recipe
+        told = find_bake_notes(asked.recipe, clients, resolved=new, unknown=asked.unknown)
     notes = (
         *resolution.notes,
         *told,

@@ -22,7 +22,7 @@ from ami_provider.recipe import BaseUpdate, ImageRecipe
 from ami_provider.resolved import ResolvedBase, ResolvedImage, ResolvedModel, ResolvedRecipe
 from ami_provider.site import BuildSite
 from ami_provider.unknowns import touches
-from ami_provider.volume import find_volume_faults
+from ami_provider.volume import find_volume_faults, find_volume_note
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,11 @@ def find_bake_faults(
 
 
 def find_bake_notes(
-    recipe: ImageRecipe, aws: Aws, *, unknown: frozenset[str] = frozenset()
+    recipe: ImageRecipe,
+    aws: Aws,
+    *,
+    resolved: ResolvedRecipe | None = None,
+    unknown: frozenset[str] = frozenset(),
 ) -> list[str]:
     """What a bake will not fail on, but its reader should know."""
     questions = [
@@ -187,4 +191,5 @@ def find_bake_notes(
         if not touches(unknown, f"recipe.images[{i}]")
     ]
     told, _ = ask_all(questions)
-    return [note for notes in told for note in notes or ()]
+    spacious = find_volume_note(resolved) if resolved else None
+    return [note for notes in told for note in notes or ()] + ([spacious] if spacious else [])

@@ -8,7 +8,7 @@ import pytest
 
 from ami_provider.recipe import RootVolume
 from ami_provider.resolved import ResolvedRecipe
-from ami_provider.volume import GIB, find_parts, find_volume_faults
+from ami_provider.volume import GIB, find_parts, find_volume_faults, find_volume_note
 from tests.ami_provider.samples import resolved
 
 
@@ -53,3 +53,23 @@ def test_less_than_the_base_amis_own_volume_is_refused() -> None:
 
 def test_unknown_sizes_refuse_nothing() -> None:
     assert find_volume_faults(recipe(30, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "told"),
+    [
+        (30, (GIB,), False),  # the base AMI's own size
+        (60, (GIB, 2 * GIB, 4 * GIB), False),
+        (500, (GIB, 2 * GIB, 4 * GIB), True),
+        (500, None, False),  # nothing is known of the image
+    ],
+)
+def test_a_volume_that_is_far_too_big_is_told(
+    size: int, layers: tuple[int, ...] | None, told: bool
+) -> None:
+    single = recipe(size, layers)
+    note = find_volume_note(single.model_copy(update={"images": single.images[:1]}))
+    assert (note is not None) == told
+    if note:
+        assert "is 500 GiB, but about 30 GiB hold all" in note
+        assert "50 GiB leave jobs 20 GiB" in note
