@@ -81,6 +81,17 @@ class DiskUsage:
     unique_bytes: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class ColdReads:
+    """How a new volume's data comes from its snapshot: first reads go at the rate of MB/s (10^6
+    bytes), all readers together; with `initialization_mib_s` (MiB/s) all is fetched in the
+    background too, in order, from the volume's creation on.
+    """
+
+    first_read_mb_per_s: float
+    initialization_mib_s: int | None = None
+
+
 class Machines(Protocol):
     """Machines by their instance ID. Every method may be called from several threads."""
 
@@ -128,8 +139,9 @@ class Disks(Protocol):
     """Volumes and snapshots by ID. A snapshot is a copy-on-write view: only changes cost."""
 
     def create_volume(
-        self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None
-    ) -> None: ...
+        self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None,
+        cold: ColdReads | None = None,
+    ) -> None: ...  # fmt: skip
 
     def grow_volume(self, volume_id: str, *, size_gib: int) -> None: ...
 
@@ -149,6 +161,10 @@ class Disks(Protocol):
 
     def usage(self, disk_id: str) -> DiskUsage:
         """Of a volume or snapshot. Raises KeyError for one that is not there."""
+        ...
+
+    def cold_bytes(self, volume_id: str) -> tuple[int, int]:
+        """Of a volume made cold: what came from its snapshot, and what was not touched yet."""
         ...
 
     def close(self) -> None: ...

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from local_cloud.machines import linux
 from local_cloud.machines.anchor import HERE, Anchor
-from local_cloud.machines.contract import GIB, DiskUsage, MachineError
+from local_cloud.machines.cold_disks import ColdDisks
+from local_cloud.machines.contract import GIB, ColdReads, DiskUsage, MachineError
 
 #: Of the host's free space, how much the disks of one cloud may grow to.
 _SHARE_OF_FREE_SPACE = 0.9
@@ -47,6 +48,7 @@ class RealDisks:
         self._folder = anchor.path(mount)
         for name in ("volumes", "snapshots", "base"):
             (self._folder / name).mkdir(exist_ok=True)
+        self._cold = ColdDisks(mount / "volumes", root / "cold", anchor)
 
     def volume_path(self, volume_id: str) -> Path:
         return self._folder / "volumes" / volume_id
@@ -55,8 +57,9 @@ class RealDisks:
         return self._folder / "snapshots" / snapshot_id
 
     def create_volume(
-        self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None
-    ) -> None:
+        self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None,
+        cold: ColdReads | None = None,
+    ) -> None:  # fmt: skip
         target = self.volume_path(volume_id)
         if snapshot_id is None:
             with target.open("xb") as file:
@@ -72,6 +75,8 @@ class RealDisks:
             )
         linux.clone_file(source, target)
         os.truncate(target, size_gib * GIB)
+        if cold is not None:
+            self._cold.chill(target, cold)
 
     def grow_volume(self, volume_id: str, *, size_gib: int) -> None:
         """Make the block device longer. Its file system grows at the machine's next boot."""
@@ -84,6 +89,15 @@ class RealDisks:
 
     def delete_volume(self, volume_id: str) -> None:
         self._delete(self.volume_path(volume_id))
+        self._cold.forget(self.volume_path(volume_id))
+
+    def device_path(self, volume_id: str) -> Path:
+        """What a loop device has to read for a machine: the volume's file, or its cold face."""
+        path = self.volume_path(volume_id)
+        return self._cold.find_path(path) or path
+
+    def cold_bytes(self, volume_id: str) -> tuple[int, int]:
+        return self._cold.count(self.volume_path(volume_id))
 
     def create_snapshot(self, snapshot_id: str, *, volume_id: str) -> None:
         source, target = self.volume_path(volume_id), self._snapshot_path(snapshot_id)
@@ -150,6 +164,7 @@ class RealDisks:
         if self._closed:
             return
         self._closed = True
+        self._cold.close()
         deadline = time.monotonic() + _LONGEST_UNMOUNT_S
         while True:
             try:

@@ -184,7 +184,7 @@ class RealMachines:
             anchor=self._anchor,
             group=self._record.group.child(spec.instance_id),
             folder=Path(self._record.root) / "machines" / spec.instance_id,
-            disk=self._disks.volume_path(spec.root_volume_id),
+            disk=self._disks.device_path(spec.root_volume_id),
             wiring=self._wiring,
         )
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from local_cloud.machines.contract import (
     GIB,
+    ColdReads,
     DiskUsage,
     InstanceMetadata,
     MachineSpec,
@@ -101,8 +102,10 @@ class RecordedDisks:
         self._lock = threading.Lock()
 
     def create_volume(
-        self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None
-    ) -> None:
+        self, volume_id: str, *, size_gib: int, snapshot_id: str | None = None,
+        cold: ColdReads | None = None,
+    ) -> None:  # fmt: skip
+        del cold  # nobody reads
         with self._lock:
             held = self._disks[snapshot_id].allocated_bytes if snapshot_id else 0
             self._disks[volume_id] = _Disk(size_gib * GIB, held, 0)
@@ -140,6 +143,10 @@ class RecordedDisks:
                 allocated_bytes=disk.allocated_bytes,
                 unique_bytes=disk.unique_bytes,
             )
+
+    def cold_bytes(self, volume_id: str) -> tuple[int, int]:
+        del volume_id
+        return 0, 0
 
     def load(self, sizes: dict[str, tuple[int, int, int]]) -> None:
         """Take over what `dump` of an earlier cloud gave."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from local_cloud.call import Call
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError
 from local_cloud.faults import Facts
-from local_cloud.services.ec2_model import Volume, snapshots, volumes
+from local_cloud.services.ec2_model import Volume, volumes
 
 #: EBS user guide, "Initialize Amazon EBS volumes": for each region, over concurrent requests.
 BUDGET_MIB_S = 5000
@@ -30,7 +29,7 @@ def check_initialization(call: Call, rate: int, facts: Facts | None = None) -> N
         return
     limits = call.cloud.faults.limits("initialization-budget", facts or {"region": call.region})
     budget = min([one.mib_s for one in limits], default=BUDGET_MIB_S)
-    now, known = time.time(), volumes(call.cloud)
+    now, known = call.cloud.latency.clock.now(), volumes(call.cloud)
     under_way = sum(
         speed
         for volume_id, (region, account, speed, until) in _initializing(call.cloud).items()
@@ -54,7 +53,26 @@ def start_initialization(call: Call, volume: Volume) -> None:
     """A new volume uses up its rate until all that its snapshot holds is there."""
     rate = volume.view.get("VolumeInitializationRate")
     if rate:
-        held = snapshots(call.cloud)[volume.view["SnapshotId"]].view
-        size = held.get("FullSnapshotSizeInBytes") or volume.view["Size"] * 1024 * MIB
-        until = time.time() + size / (rate * MIB)
+        until = call.cloud.latency.clock.now() + _held(call.cloud, volume) / (rate * MIB)
         _initializing(call.cloud)[volume.id] = (call.region, call.account, rate, until)
+
+
+def share_done(cloud: Cloud, volume: Volume) -> tuple[float, float] | None:
+    """How much of the volume's data its rate has brought (0 to 1), and the seconds left.
+
+    None for a volume without a rate.
+    """
+    if volume.id not in _initializing(cloud):
+        return None
+    _, _, rate, until = _initializing(cloud)[volume.id]
+    whole = _held(cloud, volume) / (rate * MIB)
+    left = max(0.0, until - cloud.latency.clock.now())
+    return max(0.0, 1 - left / whole), left
+
+
+def _held(cloud: Cloud, volume: Volume) -> int:
+    """Bytes of the volume's snapshot; where that is not known, as many as the volume has."""
+    try:
+        return cloud.disks.usage(volume.view["SnapshotId"]).allocated_bytes
+    except KeyError:  # deleted since, or a base image's that nobody has used yet
+        return int(volume.view["Size"]) * 1024 * MIB

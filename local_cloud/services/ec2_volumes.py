@@ -9,6 +9,7 @@ from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.lifecycle import at_start
+from local_cloud.machines.contract import ColdReads
 from local_cloud.services import ec2_base_images
 from local_cloud.services.ec2_filters import filtered, page
 from local_cloud.services.ec2_initialization import check_initialization, start_initialization
@@ -87,7 +88,18 @@ def make_disk(cloud: Cloud, volume: Volume) -> None:
     snapshot_id = volume.view["SnapshotId"] or None
     if snapshot_id is not None:
         ec2_base_images.ensure_base_disk(cloud, snapshots(cloud)[snapshot_id])
-    cloud.disks.create_volume(volume.id, size_gib=volume.view["Size"], snapshot_id=snapshot_id)
+    cloud.disks.create_volume(
+        volume.id, size_gib=volume.view["Size"], snapshot_id=snapshot_id,
+        cold=_cold_reads(cloud, volume) if snapshot_id else None,
+    )  # fmt: skip
+
+
+def _cold_reads(cloud: Cloud, volume: Volume) -> ColdReads | None:
+    rate = cloud.latency.profile.cold_volumes.first_read_mb_per_s
+    if rate is None:
+        return None
+    initialization = volume.view.get("VolumeInitializationRate")
+    return ColdReads(first_read_mb_per_s=rate, initialization_mib_s=initialization)
 
 
 def drop_volume(cloud: Cloud, volume_id: str) -> None:
@@ -257,21 +269,6 @@ def attach_or_detach(call: Call) -> Params:
     raise not_modelled(f"ec2:{call.action} (disks are attached at launch only)")
 
 
-@handles("ec2", "DescribeVolumeStatus")
-def describe_volume_status(call: Call) -> Params:
-    ids = call.params.get("VolumeIds", [])
-    table = volumes(call.cloud)
-    found = get_all(call, table, ids, "vol") if ids else mine(call, table)
-    ok = {"Status": "ok", "Details": [{"Name": "io-enabled", "Status": "passed"}]}
-    return {
-        "VolumeStatuses": [
-            {"VolumeId": one.id, "AvailabilityZone": one.view["AvailabilityZone"],
-             "VolumeStatus": ok, "Actions": [], "Events": []}
-            for one in found
-        ]
-    }  # fmt: skip
-
-
 def attach_at_launch(
     volume: Volume, instance: Instance, device: str, *, delete_on_termination: bool
 ) -> None:
@@ -292,11 +289,3 @@ def attach_at_launch(
             },
         }
     )  # fmt: skip
-
-
-@handles("ec2", "DescribeVolumeAttribute")
-def describe_volume_attribute(call: Call) -> Params:
-    volume = get_volume(call, call.params["VolumeId"])
-    if call.params["Attribute"] == "autoEnableIO":
-        return {"VolumeId": volume.id, "AutoEnableIO": {"Value": False}}
-    return {"VolumeId": volume.id, "ProductCodes": []}

@@ -307,3 +307,32 @@ def test_calls_and_launches_wait_before_they_have_an_effect(cloud: Cloud, aws: A
     calls = {one["action"]: one["duration_ms"] for one in cloud.calls.read()}
     assert calls["GetParameter"] >= 50
     assert calls["RunInstances"] >= 250
+
+
+def test_a_volume_with_a_rate_is_initialized_after_size_by_rate(cloud: Cloud, aws: Any) -> None:
+    """A base disk holds 8 GiB here: at 256 MiB/s that is 32 s."""
+    clock, ec2 = slow(cloud), aws("ec2")
+    root = ec2.describe_images(Owners=["amazon"])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]
+
+    def create(**settings: Any) -> str:
+        made = ec2.create_volume(AvailabilityZone=f"{REGION}a", **settings)
+        return str(made["VolumeId"])
+
+    def status(volume: str) -> Any:
+        (found,) = ec2.describe_volume_status(VolumeIds=[volume])["VolumeStatuses"]
+        return found.get("InitializationStatusDetails")
+
+    launch(aws)  # brings the base disks
+    rated = create(SnapshotId=root["SnapshotId"], VolumeInitializationRate=256)
+    assert status(create(Size=1)) is None
+    assert status(create(SnapshotId=root["SnapshotId"])) == {
+        "InitializationType": "default", "Progress": 100,
+    }  # fmt: skip
+    assert status(rated)["EstimatedTimeToCompleteInSeconds"] == 32
+    clock.advance(16)
+    assert status(rated) == {
+        "InitializationType": "provisioned-rate", "Progress": 50,
+        "EstimatedTimeToCompleteInSeconds": 16,
+    }  # fmt: skip
+    clock.advance(17)
+    assert status(rated)["Progress"] == 100
