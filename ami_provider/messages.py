@@ -6,10 +6,17 @@ from pathlib import Path
 
 from ami_provider import errors
 from ami_provider.faults import FaultsError
+from ami_provider.redaction import redact
 
 
 def to_message(error: Exception) -> Exception:
-    """A `BakeError` for whatever was raised; a defect of ours says where it is."""
+    """A `BakeError` for whatever was raised, without secrets; a defect of ours says where it is."""
+    told = _explain(error)
+    told.brief, told.details = redact(told.brief), redact(told.details)
+    return told
+
+
+def _explain(error: Exception) -> errors.BakeError:
     if isinstance(error, errors.BakeError):
         return error
     if isinstance(error, FaultsError):

@@ -150,6 +150,7 @@ SITE: dict[str, Any] = {
     "verify": "off",
     "smoke_command": "true",
     "logs": "s3://local-ml-models/logs/",
+    "volume_initialization_rate": 200,
     "debug": True,
     "on_failure": "keep",
     "base_update": "never",
