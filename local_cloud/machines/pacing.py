@@ -98,6 +98,10 @@ class Connection:
         if milliseconds := self._speed().round_trip_ms:
             self._sleep(count * milliseconds / 1000)
 
+    def is_limited(self) -> bool:
+        speed = self._speed()
+        return speed.machine_mb_per_s is not None or speed.connection_mb_per_s is not None
+
     def carry_down(self, size: int) -> None:
         """Wait until that many bytes have come to the machine."""
         self._carry(size, self._machine.down, self._own.down)
@@ -126,8 +130,9 @@ class PacedWriter(io.BufferedIOBase):
 
     def write(self, data: Any) -> int:
         whole = memoryview(data).cast("B")
-        for start in range(0, len(whole), PIECE):
-            piece = whole[start : start + PIECE]
+        step = PIECE if self._connection.is_limited() else max(1, len(whole))
+        for start in range(0, len(whole), step):
+            piece = whole[start : start + step]
             self._connection.carry_down(len(piece))
             self._to.write(piece)
         return len(whole)
@@ -146,7 +151,10 @@ class PacedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        count: int | None = self._raw.readinto(memoryview(buffer)[:PIECE])
+        room = memoryview(buffer)
+        if self._connection.is_limited():
+            room = room[:PIECE]
+        count: int | None = self._raw.readinto(room)
         if count:
             self._connection.carry_up(count)
         return count
