@@ -47,6 +47,8 @@ _EC2 = "asked by EC2 in the caller's name, with the customer key"
 NOT_SHOWN: dict[str, dict[str, str]] = {
     "pulumi": {
         **dict.fromkeys(REFERENCES, "asked by EC2 in the caller's name, about who uses an AMI"),
+        "ec2:ModifyImageAttribute": "gives an AMI's sharing back when its removal was called off",
+        "ec2:StopInstances": "only for an on-demand builder that `onFailure: keep` leaves",
         "ec2:DescribeNetworkInterfaces": _PLUGIN.format("a security group's delete"),
         "kms:Decrypt": _EC2,
         "kms:GenerateDataKeyWithoutPlaintext": _EC2,

@@ -35,7 +35,7 @@ LOOK = (
 )
 """Actions that know no resource (AWS service authorization reference)."""
 OWN_EC2 = {
-    "instance": ("CreateImage", "CreateTags", "DeleteTags", "TerminateInstances"),
+    "instance": ("CreateImage", "CreateTags", "DeleteTags", "StopInstances", "TerminateInstances"),
     "volume": ("CreateTags", "DeleteTags"),
     "image": (
         "CreateTags",
@@ -43,7 +43,9 @@ OWN_EC2 = {
         "DeregisterImage",
         "DescribeImageAttribute",
         "DisableImage",
+        "DisableImageDeregistrationProtection",
         "EnableImage",
+        "ModifyImageAttribute",
     ),
     "snapshot": (
         "CreateTags",

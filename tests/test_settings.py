@@ -282,6 +282,7 @@ def test_the_environments_differ_where_it_is_sensible_and_only_there() -> None:
     assert dev.batch.log_retention_days < prod.batch.log_retention_days
     assert dev.batch.job_minutes_on_update < prod.batch.job_minutes_on_update
     assert (dev.image_tag, prod.image_digest) == ("latest", DIGEST), "prod moves on purpose"
+    assert (dev.keep, prod.keep) == (0, 2), "prod can go back within seconds"
     assert prod.batch.on_demand_max_vcpus > 0, "prod has somewhere to go when spot has not"
     assert prod.keep > dev.keep, "prod can roll back"
     assert prod.build.verify == dev.build.verify == "on"

@@ -37,6 +37,8 @@ def live(cloud: LocalCloud, stack: Stack) -> str:
     ecr = cloud.client("ecr")
     ecr.put_lifecycle_policy(repositoryName=REPOSITORY, lifecyclePolicyText=json.dumps(EXPIRY))
     digest = push_another_image(ecr, REPOSITORY, "latest")
+    first = stack.outputs()["amiId"]
+    cloud.client("ec2").enable_image_deregistration_protection(ImageId=first)
     stack.set(imageTag=None, imageDigest=digest, encryptionKey=key)
     stack.up("--skip-preview")
     ami = stack.outputs()["amiId"]
