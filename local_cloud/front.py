@@ -133,9 +133,9 @@ class Front:
         service, action = call.service, call.action
         handler = HANDLERS.get((service, action))
         try:
+            for hook in ABOUT_CALLS:
+                hook(call, None)
             if handler is not None:
-                for hook in ABOUT_CALLS:
-                    hook(call, None)
                 result = handler(call)
                 for hook in ABOUT_CALLS:
                     hook(call, result)
@@ -148,7 +148,11 @@ class Front:
                     request, action, access_key=to.access_key, region=to.region
                 )
                 return streamed
-            return self._pass_to_moto(request, to, operation)
+            answer = self._pass_to_moto(request, to, operation)
+            if answer[0] < 400:
+                for hook in ABOUT_CALLS:
+                    hook(call, {})
+            return answer
         except (AwsError, DroppedError):
             raise
         except HTTPException as error:

@@ -23,7 +23,10 @@ def tells_facts(teller: TellFacts) -> TellFacts:
 
 
 def about_calls(hook: AboutCall) -> AboutCall:
-    """Run the function before each call (None), and with its result before that is answered."""
+    """Run the function before each call (None), and with its result before that is answered.
+
+    What moto answers has an empty result, and S3's objects have none.
+    """
     ABOUT_CALLS.append(hook)
     return hook
 

@@ -90,7 +90,10 @@ class Limit(Entry):
 
 
 class Unseen(Entry):
-    """New things of a kind are not found (or their tags not shown) for the first looks at them."""
+    """New things of a kind are not found (or their tags not shown) for the first looks at them.
+
+    A look is a call that names or lists the thing; `seconds` are counted from its creation.
+    """
 
     fault: Literal["unseen"] = "unseen"
     of: UnseenKind

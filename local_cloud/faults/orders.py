@@ -136,6 +136,11 @@ class Faults:
                     return entry
         return None
 
+    def stands(self, entry: Entry) -> bool:
+        """Whether the entry is still on order, used up or not."""
+        with self._lock:
+            return any(order.entry == entry for order in self._orders)
+
     def _left(self, kind: type[E]) -> list[E]:
         with self._lock:
             return [

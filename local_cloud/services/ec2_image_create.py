@@ -18,6 +18,7 @@ from local_cloud.services.ec2_model import (
     Instance,
     Snapshot,
     get_instances,
+    hide_if_ordered,
     images,
     instance_lock,
     is_mine,
@@ -58,6 +59,7 @@ def create_image(call: Call) -> Params:
         images(call.cloud)[image.id] = image
         for snapshot, _ in copies:
             snapshots(call.cloud)[snapshot.id] = snapshot
+        hide_if_ordered(call, image, *(snapshot for snapshot, _ in copies))
     latency = call.cloud.latency
     instant = latency.is_instant("image_pending") and latency.is_instant("snapshot_per_gib")
     job = call.cloud.background(
@@ -224,4 +226,5 @@ def _copy(call: Call, source: Image) -> tuple[Image, list[Snapshot]]:
         token=ask.get("ClientToken"),
     )  # fmt: skip
     images(call.cloud)[image_id] = image
+    hide_if_ordered(call, image)
     return image, copied

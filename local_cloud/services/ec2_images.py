@@ -9,12 +9,13 @@ from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_base_images import ensure_base_images
 from local_cloud.services.ec2_filters import filtered, page
-from local_cloud.services.ec2_launch import may_use
+from local_cloud.services.ec2_launch import is_usable, may_use
 from local_cloud.services.ec2_model import (
     Image,
     images,
     now,
     refuse_dry_run,
+    sees,
     timestamp_text,
 )
 from local_cloud.services.ec2_snapshots import image_using
@@ -46,7 +47,7 @@ def get_own_image(call: Call, image_id: str) -> Image:
         raise AwsError("InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")')
     ensure_base_images(call.cloud, call.region)
     image = images(call.cloud).get(image_id)
-    if image is None or image.region != call.region or not may_use(call, image):
+    if image is None or not is_usable(call, image):
         raise AwsError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
     if image.account != call.account:
         raise AwsError("AuthFailure", f"Not authorized for image:{image_id}", status=403)
@@ -80,7 +81,10 @@ def describe_images(call: Call) -> Params:
     seen = [
         one
         for one in images(call.cloud).values()
-        if one.region == call.region and not one.deregistered and may_use(call, one)
+        if one.region == call.region
+        and not one.deregistered
+        and may_use(call, one)
+        and sees(call, one)
     ]
     ids = ask.get("ImageIds", [])
     if ids:
@@ -132,7 +136,7 @@ def _executable_by(call: Call, image: Image, users: list[str]) -> bool:
 
 
 def _shown_to(call: Call, image: Image) -> Params:
-    shown = image.shown()
+    shown = image.shown(call)
     shown["DeregistrationProtection"] = image.protection
     if image.account != call.account:
         shown["Tags"] = []

@@ -11,8 +11,9 @@ from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_base_images import ensure_base_images, public_parameters
 from local_cloud.services.ec2_launch_disks import Disk, plan_disks
 from local_cloud.services.ec2_launch_template import with_template
-from local_cloud.services.ec2_model import Image, images
+from local_cloud.services.ec2_model import Image, images, sees
 from local_cloud.services.ec2_network import find_groups, find_subnet
+from local_cloud.services.visibility import sees_profile
 
 #: Settings that would change what runs and that nothing here can honour.
 REFUSED = (
@@ -123,7 +124,7 @@ def get_launchable_image(call: Call, image_id: str | None) -> Image:
         raise AwsError("InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")')
     ensure_base_images(call.cloud, call.region)
     image = images(call.cloud).get(image_id)
-    if image is None or image.region != call.region or not may_use(call, image):
+    if image is None or not is_usable(call, image):
         raise AwsError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
     state = "deregistered" if image.deregistered else image.view["State"]
     if state != "available":
@@ -132,6 +133,11 @@ def get_launchable_image(call: Call, image_id: str | None) -> Image:
             f"The image ID '{image_id}' is not available: it is {state}",
         )
     return image
+
+
+def is_usable(call: Call, image: Image) -> bool:
+    """Whether the caller may use the image here, and finds it already."""
+    return image.region == call.region and may_use(call, image) and sees(call, image)
 
 
 def may_use(call: Call, image: Image) -> bool:
@@ -191,6 +197,8 @@ def find_profile(call: Call, named: Params | None) -> Params | None:
             {"InstanceProfileName": name}, action="GetInstanceProfile", service="iam"
         )["InstanceProfile"]
     except AwsError:
+        found = None
+    if found is not None and not sees_profile(call, name):
         found = None
     if found is None or named.get("Arn", found["Arn"]) != found["Arn"]:
         raise AwsError(

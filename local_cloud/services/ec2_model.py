@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from local_cloud.call import Call, Params
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError
+from local_cloud.services.visibility import hide_resource, is_seen, seen_tags
 
 #: AWS's own account for the ECS-optimized images.
 AMAZON = "591542846629"
@@ -35,9 +36,10 @@ class Resource:
     view: dict[str, Any]
     tags: dict[str, str] = field(default_factory=dict)
 
-    def shown(self) -> dict[str, Any]:
-        """A copy for an answer."""
-        return copy.deepcopy(self.view) | {"Tags": tag_list(self.tags)}
+    def shown(self, call: Call | None = None) -> dict[str, Any]:
+        """A copy for an answer; with the tags that the call finds, where it looks things up."""
+        tags = self.tags if call is None else seen_tags(call, self.id, self.tags)
+        return copy.deepcopy(self.view) | {"Tags": tag_list(tags)}
 
 
 @dataclass
@@ -209,7 +211,7 @@ def get_all(call: Call, table: Mapping[str, R], ids: Iterable[str], prefix: str)
                 malformed.get(prefix, "InvalidParameterValue"),
                 f'Invalid id: "{one}" (expecting "{prefix}-...")',
             )
-    missing = [one for one in wanted if not is_mine(call, table.get(one))]
+    missing = [one for one in wanted if not is_found(call, table.get(one))]
     if missing:
         many = len(missing) > 1
         raise AwsError(
@@ -227,9 +229,25 @@ def is_mine(call: Call, resource: Resource | None) -> bool:
     )
 
 
+def is_found(call: Call, resource: Resource | None) -> bool:
+    """Whether the caller has this resource, and finds it already."""
+    return resource is not None and is_mine(call, resource) and sees(call, resource)
+
+
+def sees(call: Call, resource: Resource) -> bool:
+    """Whether the call finds a resource that is there: a new one may not be seen yet."""
+    return is_seen(call, type(resource).__name__.lower(), resource.id)
+
+
+def hide_if_ordered(call: Call, *made: Resource) -> None:
+    """New resources, and their tags, may not be seen at first (a fault on order)."""
+    for one in made:
+        hide_resource(call, type(one).__name__.lower(), one.id, one.tags)
+
+
 def mine(call: Call, table: Mapping[str, R]) -> list[R]:
-    """Everything of one kind that the caller has in this region, oldest first."""
-    return [resource for resource in list(table.values()) if is_mine(call, resource)]
+    """Everything of one kind that the caller has and finds in this region, oldest first."""
+    return [resource for resource in list(table.values()) if is_found(call, resource)]
 
 
 def get_instances(call: Call, ids: Iterable[str]) -> list[Instance]:

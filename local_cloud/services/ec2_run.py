@@ -17,6 +17,7 @@ from local_cloud.services.ec2_model import (
     Instance,
     Resource,
     Volume,
+    hide_if_ordered,
     instances,
     is_mine,
     new_id,
@@ -123,6 +124,7 @@ def _make(
             call, instance, launch, tags_for(specifications, "spot-instances-request")
         )
     instances(call.cloud)[instance_id] = instance
+    hide_if_ordered(call, instance)
     return instance
 
 
@@ -149,6 +151,7 @@ def _make_volume(call: Call, instance: Instance, disk: Disk, tags: dict[str, str
     )
     volumes(call.cloud)[volume_id] = volume
     start_initialization(call, volume)
+    hide_if_ordered(call, volume)
 
 
 def _make_spot_request(

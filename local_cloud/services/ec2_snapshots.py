@@ -12,6 +12,7 @@ from local_cloud.services.ec2_model import (
     Volume,
     get_snapshot,
     get_volume,
+    hide_if_ordered,
     images,
     new_id,
     now,
@@ -69,6 +70,7 @@ def create_snapshot(call: Call) -> Params:
     answer = snapshot.shown()
     call.cloud.disks.create_snapshot(snapshot.id, volume_id=volume.id)
     snapshots(call.cloud)[snapshot.id] = snapshot
+    hide_if_ordered(call, snapshot)
     finish_later(call.cloud, snapshot, "snapshot_pending")
     return answer
 
@@ -113,6 +115,7 @@ def copy_of(
     ensure_base_disk(call.cloud, source)
     call.cloud.disks.copy_snapshot(source.id, snapshot_id)
     snapshots(call.cloud)[snapshot_id] = made
+    hide_if_ordered(call, made)
     finish_later(call.cloud, made, "copy_pending")
     return made
 
@@ -152,7 +155,7 @@ def describe_snapshots(call: Call) -> Params:
 
 
 def _shown_to(call: Call, snapshot: Snapshot) -> Params:
-    shown = snapshot.shown()
+    shown = snapshot.shown(call)
     if shown["State"] == "pending":
         shown["Progress"] = progress(call.cloud, snapshot)
     if snapshot.account != call.account:

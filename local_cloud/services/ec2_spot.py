@@ -33,7 +33,7 @@ def _chosen(call: Call) -> list[str]:
 @handles("ec2", "DescribeSpotInstanceRequests")
 def describe_spot_requests(call: Call) -> Params:
     chosen = set(_chosen(call))
-    shown = [one.shown() for one in spot_requests(call.cloud).values() if one.id in chosen]
+    shown = [one.shown(call) for one in spot_requests(call.cloud).values() if one.id in chosen]
     kept = filtered(call, shown, FIELDS, "DescribeSpotInstanceRequests")
     return page(call, kept, "SpotInstanceRequests")
 

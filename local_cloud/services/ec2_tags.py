@@ -12,13 +12,14 @@ from local_cloud.services.ec2_model import (
     check_tags,
     images,
     instances,
-    is_mine,
+    is_found,
     mine,
     refuse_dry_run,
     snapshots,
     spot_requests,
     volumes,
 )
+from local_cloud.services.visibility import hide_new, seen_tags
 
 KINDS = {"i": "instance", "vol": "volume", "snap": "snapshot", "ami": "image",
          "sir": "spot-instances-request"}  # fmt: skip
@@ -55,7 +56,7 @@ def _split(call: Call) -> tuple[list[Resource], list[str]]:
             rest.append(resource_id)
             continue
         resource = tables[prefix].get(resource_id)
-        if resource is None or not is_mine(call, resource):
+        if resource is None or not is_found(call, resource):
             code, message = NOT_FOUND[prefix]
             raise AwsError(code, message.format(resource_id))
         own.append(resource)
@@ -75,7 +76,9 @@ def create_tags(call: Call) -> Params:
         if rest:
             call.moto(call.params | {"Resources": rest})
         for resource in own:
+            before = dict(resource.tags)
             resource.tags.update(given)
+            hide_new(call, "tags", resource.id, given, before=before)
     return {}
 
 
@@ -102,7 +105,7 @@ def describe_tags(call: Call) -> Params:
         {"ResourceId": one.id, "ResourceType": KINDS[prefix], "Key": key, "Value": value}
         for prefix, table in _tables(call).items()
         for one in mine(call, table)
-        for key, value in one.tags.items()
+        for key, value in seen_tags(call, one.id, one.tags).items()
     ]
     found += call.moto({}, action="DescribeTags")["Tags"]
     fields = {"key": "Key", "value": "Value", "resource-id": "ResourceId",

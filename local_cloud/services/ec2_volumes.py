@@ -19,10 +19,12 @@ from local_cloud.services.ec2_model import (
     Volume,
     get_all,
     get_volume,
+    hide_if_ordered,
     mine,
     new_id,
     now,
     refuse_dry_run,
+    sees,
     snapshots,
     tags_for,
     volumes,
@@ -132,6 +134,7 @@ def find_readable_snapshot(call: Call, snapshot_id: str) -> Snapshot:
     readable = (
         snapshot is not None
         and snapshot.region == call.region
+        and sees(call, snapshot)
         and (
             snapshot.account == call.account
             or snapshot.family is not None
@@ -149,7 +152,7 @@ def describe_volumes(call: Call) -> Params:
     ids = call.params.get("VolumeIds", [])
     table = volumes(call.cloud)
     found = get_all(call, table, ids, "vol") if ids else mine(call, table)
-    shown = filtered(call, [one.shown() for one in found], FIELDS, "DescribeVolumes")
+    shown = filtered(call, [one.shown(call) for one in found], FIELDS, "DescribeVolumes")
     return page(call, shown, "Volumes")
 
 
@@ -191,6 +194,7 @@ def create_volume(call: Call) -> Params:
     answer = volume.shown()
     volumes(call.cloud)[volume_id] = volume
     start_initialization(call, volume)
+    hide_if_ordered(call, volume)
     _become_available(call.cloud, volume, call.cloud.latency.due("volume_creating"))
     return answer
 
