@@ -50,7 +50,13 @@ class BakedAmiProvider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002
         """Called in the provider's own process only: there a failure shows its message alone."""
+        from ami_provider.engine_watch import end_with_engine
+        from ami_provider.progress import find_engine_address
+
         sys.tracebacklimit = 0
+        address = find_engine_address()
+        if address:
+            end_with_engine(address)
 
     @readable
     def check(self, _olds: Props, news: Props) -> CheckResult:

@@ -17,6 +17,7 @@ site = BuildSiteArgs(
     instance_profile=builder.instance_profile,
 )
 recipe = ImageRecipeArgs(images=[image], models=[model])
-ami = BakedAmi("shared", recipe=recipe, site=site, tags={"team": get("team")})
+keep = pulumi.Config().get_int("keep")
+ami = BakedAmi("shared", recipe=recipe, site=site, tags={"team": get("team")}, keep=keep)
 pulumi.export("amiId", ami.ami_id)
 pulumi.export("modelChecksums", ami.model_checksums)

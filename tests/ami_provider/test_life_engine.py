@@ -1,33 +1,20 @@
-"""The life of an AMI that two stacks share, told by the example program on the real engine."""
+"""The life of an AMI that two stacks share, told by the example program on the real engine.
+
+Told in order: each test goes on where the last ended, and after each the account's whole inventory
+is what it has to be.
+"""
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.program.changes import push_another_image
-from tests.program.conftest import ROOT, LocalCloud
+from tests.ami_provider.stacks import Account, Stack, create_stacks, push_version
+from tests.program.conftest import LocalCloud
 from tests.program.conftest import cloud as cloud  # the fixture, by its name
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("life")]
-
-PROGRAM = ROOT / "examples" / "one_ami"
-REPOSITORY = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor"
-SETTINGS = {
-    "aws:region": "ap-northeast-2",
-    "repositoryUrl": REPOSITORY,
-    "imageTag": "latest",
-    "models": "s3://local-ml-models/models/",
-    "subnetId": "subnet-0a10ca10000000001",
-    "securityGroupId": "sg-0a10ca1000000000f",
-    "team": "vision",
-}
 
 
 @pytest.fixture(scope="module")
@@ -36,170 +23,126 @@ def cloud_options() -> tuple[str, ...]:
     return ("--recorded",)
 
 
-@dataclass(frozen=True)
-class Stack:
-    """One stack of the example program."""
-
-    cloud: LocalCloud
-    name: str
-
-    def set(self, **settings: str) -> None:
-        for key, value in settings.items():
-            self.run("config", "set", key, value)
-
-    def run(self, *arguments: str) -> str:
-        """What the CLI printed; it has to succeed."""
-        done = self.try_run(*arguments)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    def try_run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color", "never"],
-            cwd=PROGRAM, env={**self.cloud.environment, "PYTHONPATH": str(ROOT)},
-            check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def up(self) -> str:
-        """Bring it up; the AMI's ID."""
-        self.run("up", "--yes", "--skip-preview")
-        return self.outputs()["amiId"]  # type: ignore[no-any-return]
-
-    def outputs(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("stack", "output", "--json"))
-        return found
-
-
 @dataclass
-class Account:
-    """What is in the AWS account, and how many machines were ever launched there."""
+class Story:
+    """`dev` and `prod` in one account, and the AMIs so far."""
 
-    cloud: LocalCloud
-
-    def images(self) -> set[str]:
-        return {image["ImageId"] for image in self._own_images()}
-
-    def leftovers(self) -> tuple[set[str], set[str]]:
-        """Snapshots that are behind no AMI, and machines that still run."""
-        ec2 = self.cloud.client("ec2")
-        behind = {
-            disk["Ebs"]["SnapshotId"]
-            for image in self._own_images()
-            for disk in image["BlockDeviceMappings"]
-        }
-        snapshots = {
-            s["SnapshotId"] for s in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
-        }
-        machines = {
-            machine["InstanceId"]
-            for found in ec2.describe_instances()["Reservations"]
-            for machine in found["Instances"]
-            if machine["State"]["Name"] != "terminated"
-        }
-        return snapshots - behind, machines
-
-    def launches(self) -> int:
-        return sum(call["action"] == "RunInstances" for call in self.cloud.calls())
-
-    def tags(self, image: str) -> dict[str, str]:
-        (found,) = self.cloud.client("ec2").describe_images(ImageIds=[image])["Images"]
-        return {tag["Key"]: tag["Value"] for tag in found["Tags"]}
-
-    def _own_images(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.cloud.client("ec2").describe_images(Owners=["self"])[
-            "Images"
-        ]
-        return found
+    dev: Stack
+    prod: Stack
+    account: Account
+    first: str = ""
+    second: str = ""
+    third: str = ""
 
 
 @pytest.fixture(scope="module")
-def account(cloud: LocalCloud) -> Account:
-    return Account(cloud)
+def story(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    dev, prod = create_stacks(cloud, tmp_path_factory.mktemp("life"), "dev", "prod")
+    return Story(dev, prod, Account(cloud))
 
 
-@pytest.fixture(scope="module")
-def stacks(cloud: LocalCloud) -> Iterator[tuple[Stack, Stack]]:
-    """`dev` and `prod` in one account; their settings files are removed afterwards."""
-    both = (Stack(cloud, "dev"), Stack(cloud, "prod"))
-    for stack in both:
-        stack.run("stack", "init")
-        stack.set(**SETTINGS)
-    yield both
-    for stack in both:
-        Path(PROGRAM / f"Pulumi.{stack.name}.yaml").unlink(missing_ok=True)
+def test_create(story: Story) -> None:
+    assert "no AMI has this content yet: one is baked." in story.dev.run("preview")
+    assert story.account.holds(stacks=0)
+    story.first = story.dev.up()
+    assert "/opt/ml/models/detector.pt" in story.dev.outputs()["modelChecksums"]
+    assert story.account.holds(story.first, stacks=1)
 
 
-def push_version(ecr: Any, tag: str) -> None:
-    """Another image beside `latest`, under this tag."""
-    (latest,) = ecr.batch_get_image(
-        repositoryName="batch-processor", imageIds=[{"imageTag": "latest"}]
-    )["images"]
-    ecr.put_image(
-        repositoryName="batch-processor",
-        imageManifest=latest["imageManifest"],
-        imageManifestMediaType=latest["imageManifestMediaType"],
-        imageTag=tag,
-    )
-    push_another_image(ecr, "batch-processor", tag)
+def test_no_change(story: Story) -> None:
+    before = len(story.account.cloud.calls())
+    story.dev.run("up", "--yes", "--skip-preview", "--expect-no-changes")
+    calls = story.account.cloud.calls()[before:]
+    assert [call["action"] for call in calls if call["mutating"]] == []
+    assert story.account.holds(story.first, stacks=1)
 
 
-def test_two_stacks_share_an_ami_from_its_bake_to_its_end(
-    stacks: tuple[Stack, Stack], account: Account, cloud: LocalCloud
-) -> None:
-    dev, prod = stacks
-    told = dev.run("preview")
-    assert "no AMI has this content yet: one is baked." in told
-    first = dev.up()
-    assert account.images() == {first}
-    assert account.leftovers() == (set(), set())
-    assert "/opt/ml/models/detector.pt" in dev.outputs()["modelChecksums"]
-    launched = account.launches()
+def test_promotion_from_dev_to_prod(story: Story) -> None:
+    launched = story.account.launches()
+    assert story.prod.up() == story.first, "the same content is used, not baked"
+    assert story.account.launches() == launched
+    assert story.account.holds(story.first, stacks=2)
 
-    dev.run("preview", "--expect-no-changes")
-    assert prod.up() == first, "promotion: the same content is used, not baked"
-    assert account.launches() == launched
 
-    dev.set(team="audio")
-    told = dev.run("preview", "--diff")
-    assert "replace" not in told
-    assert dev.up() == first
-    assert account.tags(first)["team"] == "audio"
+def test_update_in_place(story: Story) -> None:
+    story.dev.set(team="audio")
+    assert "replace" not in story.dev.run("preview", "--diff")
+    assert story.dev.up() == story.first
+    assert story.account.tags(story.first)["team"] == "audio"
+    assert story.account.holds(story.first, stacks=2)
 
+
+def test_replace(story: Story, cloud: LocalCloud) -> None:
     push_version(cloud.client("ecr"), "v2")
-    prod.set(imageTag="v2")
-    told = prod.run("preview")
+    story.prod.set(imageTag="v2")
+    told = story.prod.run("preview")
     assert "the AMI is replaced, because its content changes:" in told
     assert "image batch-processor:v2: digest sha256:" in told
-    second = prod.up()
-    assert account.images() == {first, second}, "dev still owns the first"
-    assert account.leftovers() == (set(), set())
-    launched = account.launches()
+    story.second = story.prod.up()
+    assert story.account.holds(story.first, story.second, stacks=2), "dev still owns the first"
 
-    prod.set(imageTag="latest")
-    assert f"{first} has this content already and is verified" in prod.run("preview")
-    assert prod.up() == first, "rollback: what is there is used"
-    assert account.launches() == launched
-    assert account.images() == {first}
 
-    dev.run("destroy", "--yes", "--skip-preview")
-    assert account.images() == {first}, "prod still owns it"
-    prod.run("preview", "--expect-no-changes")
+def test_rollback_by_the_old_tag(story: Story) -> None:
+    launched = story.account.launches()
+    story.prod.set(imageTag="latest")
+    told = f"{story.first} has this content already and is verified"
+    assert told in story.prod.run("preview")
+    assert story.prod.up() == story.first, "what is there is used"
+    assert story.account.launches() == launched
+    assert story.account.holds(story.first, stacks=2)
 
-    cloud.client("ec2").deregister_image(ImageId=first)
-    told = prod.run("refresh", "--yes", "--skip-preview")
+
+def test_destroy_of_one_of_two_owners(story: Story) -> None:
+    story.dev.destroy()
+    assert story.account.holds(story.first, stacks=1), "prod still owns it"
+    story.prod.run("preview", "--expect-no-changes")
+
+
+def test_refresh_after_the_ami_was_deleted_by_hand(story: Story, cloud: LocalCloud) -> None:
+    cloud.client("ec2").deregister_image(ImageId=story.first)
+    told = story.prod.run("refresh", "--yes", "--skip-preview")
     assert "it was deregistered outside of this stack" in told
-    third = prod.up()
-    assert third != first
-    assert account.images() == {third}
-    assert account.leftovers() == (set(), set()), "the first one's snapshots went with it"
+    story.third = story.prod.up()
+    assert story.third not in (story.first, story.second)
+    assert story.account.holds(story.third, stacks=1), "the first one's snapshots went with it"
 
-    cloud.client("ec2").disable_image(ImageId=third)
-    assert "it is made available again" in prod.run("refresh", "--yes", "--skip-preview")
-    assert prod.up() == third
-    (found,) = cloud.client("ec2").describe_images(ImageIds=[third])["Images"]
+
+def test_refresh_after_ami_and_snapshots_were_deleted_by_hand(
+    story: Story, cloud: LocalCloud
+) -> None:
+    """Nothing is left of it: the resource drops out of the state, and is made again."""
+    cloud.client("ec2").deregister_image(ImageId=story.third, DeleteAssociatedSnapshots=True)
+    story.prod.run("refresh", "--yes", "--skip-preview")
+    assert "no AMI has this content yet" in story.prod.run("preview")
+    story.third = story.prod.up()
+    assert story.account.holds(story.third, stacks=1)
+
+
+def test_refresh_after_the_ami_was_disabled_by_hand(story: Story, cloud: LocalCloud) -> None:
+    cloud.client("ec2").disable_image(ImageId=story.third)
+    told = story.prod.run("refresh", "--yes", "--skip-preview")
+    assert "it is made available again" in told
+    assert story.prod.up() == story.third
+    (found,) = cloud.client("ec2").describe_images(ImageIds=[story.third])["Images"]
     assert found["State"] == "available"
+    assert story.account.holds(story.third, stacks=1)
 
-    prod.run("destroy", "--yes", "--skip-preview")
-    left = {kind: things for kind, things in cloud.inventory().items() if things}
-    assert left == {}
+
+def test_destroy_is_refused_while_a_machine_runs(story: Story, cloud: LocalCloud) -> None:
+    ec2 = cloud.client("ec2")
+    machine = ec2.run_instances(
+        ImageId=story.third, InstanceType="g5.xlarge", MinCount=1, MaxCount=1
+    )["Instances"][0]["InstanceId"]
+    done = story.prod.try_run("destroy", "--yes", "--skip-preview")
+    assert done.returncode != 0
+    assert f"the AMI {story.third} is still in use" in done.stdout
+    assert f"machine {machine} (" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert [image["id"] for image in cloud.inventory()["image"]] == [story.third]
+    ec2.terminate_instances(InstanceIds=[machine])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[machine])
+
+
+def test_destroy_of_the_last_owner(story: Story) -> None:
+    story.prod.destroy()
+    assert story.account.holds(stacks=0)
