@@ -11,6 +11,7 @@ from ami_provider import waiting
 from ami_provider.bake import BakedImage
 from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError
+from local_cloud.services.ec2_model import instances
 from tests.ami_provider.clouds import GROUP, PROFILE, SUBNETS, Bakery, extra, open_bakery
 
 
@@ -129,15 +130,37 @@ def test_an_environments_override_or_named_version(bakery: Bakery, two: Two) -> 
 
 
 def test_machines_that_are_ending_and_history_keep_nothing(bakery: Bakery, two: Two) -> None:
-    """The last test: the old AMI goes while its template's history still names it."""
+    """The last test: the old AMI goes once its last machine has ended, while the history of
+    templates still names it."""
     old, new = (one.ami_id for one in two)
+    ending = launch_ending(bakery, old)
     make_template(bakery, "followed", old, new, default=2)
     make_template(bakery, "back-and-forth", new, old, new, default=3)
     make_template(bakery, "Batch-lt-0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f-rev-2", old)
     owner = Owner(bakery.aws, bakery.lineage(), bakery.said.append)
     assert delete_ami(old, owner=owner, nonce=two[0].owner_nonce) == "deleted"
+    assert bakery.said[0] == f"waiting for machine {ending} (shutting-down)"
     left = bakery.aws.ec2.describe_images(Owners=["self"], IncludeDisabled=True)["Images"]
     assert [image["ImageId"] for image in left] == [new]
+
+
+def launch_ending(bakery: Bakery, image: str) -> str:
+    """A machine that is shutting down until it was looked at three times."""
+    made = bakery.aws.ec2.run_instances(
+        ImageId=image, InstanceType="g5.xlarge", MinCount=1, MaxCount=1, SubnetId=SUBNETS[0]
+    )["Instances"][0]["InstanceId"]
+    bakery.aws.ec2.get_waiter("instance_running").wait(InstanceIds=[made])
+    machine = instances(bakery.cloud)[made]
+    machine.set_state("shutting-down")
+    looks = []
+
+    def look(**_: Any) -> None:
+        looks.append(made)
+        if len(looks) == 3:
+            machine.set_state("terminated")
+
+    bakery.aws.ec2.meta.events.register("after-call.ec2.DescribeInstances", look)
+    return str(made)
 
 
 def make_environment(bakery: Bakery, name: str, **resources: Any) -> None:
