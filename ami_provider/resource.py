@@ -79,7 +79,8 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
         """`name` becomes part of the AMI's name. `tags` go on everything that is made for it.
 
         `keep`: how many earlier AMIs stay for a rollback once another one has replaced them (0).
-        One that is still in use is not removed; destroying the resource removes them all.
+        One that is still in use is not removed; destroying the resource removes them all, and so
+        does a replacement with `delete_before_replace`.
 
         Where an input is an output of a resource of the same program, pass what AWS answers (an
         `arn`, an `id`, a `repository_url`) rather than a name that is known beforehand: a known
