@@ -66,6 +66,8 @@ def main(image_mib: int, models_mib: int, result_file: Path | None) -> None:
         run = [sys.executable, "-m", "local_cloud", "run", "--", *own]
         sizes = {"LOCAL_CLOUD_IMAGE_MB": str(image_mib), "LOCAL_CLOUD_MODELS_MB": str(models_mib)}
         sys.exit(subprocess.run(run, cwd=ROOT, env=os.environ | sizes, check=False).returncode)
+    if not ask("health")["real"]:
+        raise click.ClickException("the demonstration needs machines that run: root on Linux")
     result = measure()
     show(result)
     if result_file:

@@ -231,10 +231,16 @@ def wait() -> dict[str, Any]:
     return ended
 
 
+def in_seconds(text: str, *, default: int) -> int:
+    """A duration of the agent's settings, such as `2m30s`, in whole seconds."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", text)
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    return round(sum(float(count) * units[unit] for count, unit in parts)) if parts else default
+
+
 def stop() -> dict[str, Any]:
     """SIGTERM, then SIGKILL after ECS_CONTAINER_STOP_TIMEOUT (30 s)."""
-    text = (agent() or {}).get("ECS_CONTAINER_STOP_TIMEOUT", "30s")
-    seconds = re.sub(r"\D.*", "", text) or "30"
+    seconds = in_seconds((agent() or {}).get("ECS_CONTAINER_STOP_TIMEOUT", ""), default=30)
     docker("POST", f"/containers/{ORDER['name']}/stop?t={seconds}")
     return wait()
 

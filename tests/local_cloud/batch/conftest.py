@@ -90,9 +90,11 @@ def world() -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def make_world(*, real: bool = False, details: Path | None = None) -> Iterator[World]:
+def make_world(
+    *, real: bool = False, state: Path | None = None, details: Path | None = None
+) -> Iterator[World]:
     """A cloud of its own, with what an environment needs."""
-    with Cloud(real=real, details=details, say=lambda _: None) as cloud:
+    with Cloud(real=real, state=state, details=details, say=lambda _: None) as cloud:
         session = boto3.Session("local", "local", region_name=cloud.region)
         clients: dict[str, Any] = {
             name: session.client(name, endpoint_url=cloud.endpoint)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local_cloud.batch_settings import AmiReading
+from local_cloud.faults import Fault, Faults
 from local_cloud.seed import REPOSITORY, seed_image
 from local_cloud.timelines import job_timelines
 from tests.local_cloud.batch.agents import Work, register, set_up
@@ -217,6 +218,28 @@ def test_terminating_a_job_stops_its_container(work: Work, baked: str) -> None:
     assert (job["status"], job["statusReason"]) == ("FAILED", "enough")
     assert job["container"]["exitCode"] == 5
     assert log(work, job) == ["up", "told"]
+
+
+def test_the_agents_pull_behaviour_is_the_machines_own_setting(work: Work, baked: str) -> None:
+    rolled(work, baked)
+    machine = work.machine_of(work.ended(work.submit()))["InstanceId"]
+    no_tokens = Fault(service="ecr", action="GetAuthorizationToken", fault="error", code="Denied")
+
+    def how(behaviour: str, *faults: Fault) -> Any:
+        change = f"sed -i '$ a ECS_IMAGE_PULL_BEHAVIOR={behaviour}' /etc/ecs/ecs.config"
+        command(work, machine, f"{change}; systemctl restart ecs")
+        work.world.cloud.faults = Faults(list(faults))
+        job = work.ended(work.submit())
+        work.world.cloud.faults = Faults()
+        said = timeline(work, job)
+        assert said["machine"] == machine
+        return said["image"]["how"] if job["status"] == "SUCCEEDED" else job["container"]["reason"]
+
+    assert how("default") == "pulled, and was up to date"
+    assert how("default", no_tokens) == "cached after a failed pull"
+    assert how("always", no_tokens).startswith("CannotPullECRContainerError")
+    assert how("once", no_tokens) == "cached"  # `default` pulled it on this machine before
+    assert how("prefer-cached", no_tokens) == "cached"
 
 
 def test_an_image_that_is_not_there_is_told_as_ecs_does(work: Work, baked: str) -> None:

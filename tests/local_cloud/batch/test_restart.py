@@ -9,7 +9,12 @@ import boto3
 import pytest
 
 from local_cloud.cloud import Cloud
+from local_cloud.machines.recorded import RecordedMachines
+from local_cloud.services.batch_job_model import jobs
 from local_cloud.services.batch_model import environments, queues
+from tests.local_cloud.batch.agents import set_up
+from tests.local_cloud.batch.conftest import make_world, wait_for
+from tests.local_cloud.conftest import local_cloud
 
 KEY = ("123456789012", "ap-northeast-2", "kept")
 
@@ -54,3 +59,33 @@ def test_what_was_under_way_goes_on_after_a_restart(
         batch.delete_compute_environment(computeEnvironment="kept")
         while KEY in environments(cloud):
             batch.describe_compute_environments(computeEnvironments=["kept"])
+
+
+@pytest.mark.parametrize("kind", ["SPOT", "EC2"])
+def test_a_job_that_ran_when_the_cloud_ended_lost_its_machine_and_is_tried_again(
+    tmp_path: Path, kind: str
+) -> None:
+    strategy = {"EC2": "BEST_FIT_PROGRESSIVE", "SPOT": "SPOT_PRICE_CAPACITY_OPTIMIZED"}[kind]
+    with make_world(state=tmp_path) as world:
+        work = set_up(world, type=kind, allocationStrategy=strategy)
+        work.agent.hold.clear()
+        lost = [{"onStatusReason": "Host EC2*", "action": "RETRY"}]
+        retry = {"attempts": 2, "evaluateOnExit": lost}
+        job_id = work.submit(retryStrategy=retry)
+        first = work.machine_of(work.until(job_id, "RUNNING"))["InstanceId"]
+        later = work.submit(dependsOn=[{"jobId": job_id}])
+    with Cloud(state=tmp_path, real=False, say=lambda _: None) as cloud:
+        assert isinstance(cloud.machines, RecordedMachines)
+
+        def ended() -> Any:
+            return next(one for one in [jobs(cloud)[later]] if one.status == "SUCCEEDED")
+
+        wait_for(ended)
+        (job,) = client(cloud).describe_jobs(jobs=[job_id])["jobs"]
+        assert job["status"] == "SUCCEEDED"
+        before, after = job["attempts"]
+        assert before["statusReason"] == f"Host EC2 (instance {first}) terminated."
+        assert after["statusReason"] == "Essential container in task exited"
+    said = local_cloud("jobs", "--state", str(tmp_path))
+    assert said.stdout.count("SUCCEEDED") == 2
+    assert "No cloud is running" in said.stderr

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local_cloud.batch_settings import AmiReading
 from local_cloud.services.batch_job_model import hosts
@@ -193,6 +194,60 @@ def test_jobs_share_a_machine_as_far_as_they_fit_and_vcpus_are_limited(work: Wor
     assert len(work.machines()) == 4
     work.agent.hold.set()
     assert work.ended(whole[3])["status"] == "SUCCEEDED"
+
+
+def settled_queue(work: Work) -> None:
+    def valid() -> Any:
+        shown = work.batch.describe_job_queues(jobQueues=["work"])["jobQueues"]
+        return next(one for one in shown if one["status"] == "VALID")
+
+    wait_for(valid)
+
+
+def test_a_disabled_environment_lets_its_jobs_run_and_takes_no_new_ones(work: Work) -> None:
+    work.agent.hold.clear()
+    first = work.submit("first")
+    work.until(first, "RUNNING")
+    work.batch.update_compute_environment(computeEnvironment="ce", state="DISABLED")
+    assert work.world.settled("ce")["state"] == "DISABLED"
+    second = work.submit("second")
+    work.until(second, "RUNNABLE")
+    work.agent.hold.set()
+    assert work.ended(first)["status"] == "SUCCEEDED"
+    assert work.job(second)["status"] == "RUNNABLE"
+    work.batch.update_compute_environment(computeEnvironment="ce", state="ENABLED")
+    assert work.ended(second)["status"] == "SUCCEEDED"
+
+
+def test_an_environment_deleted_under_a_running_job_takes_its_machine_along(work: Work) -> None:
+    work.world.create("other")
+    work.agent.hold.clear()
+    job_id = work.submit(retryStrategy=RETRY)
+    first = work.machine_of(work.until(job_id, "RUNNING"))["InstanceId"]
+    work.batch.update_compute_environment(computeEnvironment="ce", state="DISABLED")
+    work.world.settled("ce")
+    with pytest.raises(ClientError, match="found existing JobQueue relationship"):
+        work.batch.delete_compute_environment(computeEnvironment="ce")
+    order = [{"order": 1, "computeEnvironment": "other"}]
+    work.batch.update_job_queue(jobQueue="work", computeEnvironmentOrder=order)
+    settled_queue(work)
+    assert work.job(job_id)["status"] == "RUNNING"
+    work.batch.delete_compute_environment(computeEnvironment="ce")
+
+    def gone() -> Any:
+        found = work.batch.describe_compute_environments()["computeEnvironments"]
+        return next(True for names in [[one["computeEnvironmentName"] for one in found]]
+                    if names == ["other"])  # fmt: skip
+
+    wait_for(gone)
+
+    def again() -> Any:
+        return next(one for one in [work.until(job_id, "RUNNING")] if one["attempts"])
+
+    (lost,) = wait_for(again)["attempts"]
+    assert lost["statusReason"] == f"Host EC2 (instance {first}) terminated."
+    work.agent.hold.set()
+    assert work.ended(job_id)["status"] == "SUCCEEDED"
 
 
 def test_the_least_vcpus_are_kept_and_an_environments_machines_end_with_it() -> None:
