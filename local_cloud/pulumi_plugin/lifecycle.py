@@ -25,6 +25,8 @@ class Made:
 
 def changes(described: ResourceType, olds: Props, old_inputs: Props, news: Props) -> list[Change]:
     """What an update would change, with the type's own rules of what forces a replacement."""
+    if described.compares_state:
+        old_inputs = {name: olds.get(name, value) for name, value in old_inputs.items()}
     found = list(find_changes(described.all_inputs(), old_inputs, news, olds))
     if described.forced is not None:
         found = described.forced(olds, old_inputs, news, found)

@@ -43,6 +43,8 @@ class ResourceType:
     `settle`, after a create and after an update, waits. Whatever those two raise, the resource is
     kept in the state; an update with nothing changed is the engine's retry of them, unless
     `settles_unchanged` says that the real provider then does nothing at all.
+    `compares_state`: what changed is told from the state, as the real provider does: after an
+    update that failed, the state has what was asked for, and the engine the inputs from before.
     `read` gives what AWS knows, or None when it is gone. `update` gets the names of the changed
     attributes and gives the outputs that it knows already. `forced` adds replacement rules that
     look at more than one attribute; `unsettled` names the outputs that an update will change.
@@ -58,6 +60,7 @@ class ResourceType:
     finish: Callable[[Account, str, Props], None] | None = None
     settle: Callable[[Account, str, Props], None] | None = None
     settles_unchanged: bool = True
+    compares_state: bool = False
     forced: Callable[[Props, Props, Props, list[Change]], list[Change]] | None = None
     unsettled: Callable[[Props, Iterable[str]], frozenset[str]] | None = None
     auto_name: AutoName | None = None

@@ -195,6 +195,7 @@ COMPUTE_ENVIRONMENT = ResourceType(
     finish=_finish,
     settle=_wait_until_valid,
     settles_unchanged=False,
+    compares_state=True,
     read=_read,
     update=_update,
     delete=_delete,
