@@ -42,8 +42,9 @@ log_in() {
     if ! message="$(docker login --username AWS --password-stdin "$registry" <<<"$password" 2>&1)"; then
         case "$message" in
             *"no such host"* | *"connection refused"* | *timeout* | *"deadline exceeded"* | *unreachable*)
-                fail registry-unreachable "docker login $registry: ${message: -400}" ;;
-            *) fail ecr-denied "docker login $registry: ${message: -400}" ;;
+                fail registry-unreachable "docker login $registry: $(last 400 "$message")" ;;
+            *"token has expired"*) fail token-expired "docker login $registry: $(last 400 "$message")" ;;
+            *) fail ecr-denied "docker login $registry: $(last 400 "$message")" ;;
         esac
     fi
     say "logged in to $registry"

@@ -11,17 +11,17 @@ classify() {
         *"no space left on device"*)
             fail disk-full "pulling $uri: $(free_bytes "$root/var/lib/docker") bytes are free" ;;
         *"manifest unknown"* | *"not found"* | *"does not exist"*)
-            fail digest-gone "$uri: ${message: -400}" ;;
+            fail digest-gone "$uri: $(last 400 "$message")" ;;
         *"authorization token has expired"* | *"token has expired"*)
-            fail token-expired "$uri: ${message: -400}" ;;
+            fail token-expired "$uri: $(last 400 "$message")" ;;
         *denied* | *"no basic auth credentials"* | *unauthorized* | *"403 Forbidden"*)
-            fail ecr-denied "$uri: ${message: -400}" ;;
+            fail ecr-denied "$uri: $(last 400 "$message")" ;;
         *"no such host"* | *"connection refused"* | *timeout* | *"deadline exceeded"* | *EOF* | *reset*)
-            fail registry-unreachable "$uri: ${message: -400}" ;;
+            fail registry-unreachable "$uri: $(last 400 "$message")" ;;
         *"Cannot connect to the Docker daemon"*)
-            fail docker-down "${message: -400}" ;;
+            fail docker-down "$(last 400 "$message")" ;;
     esac
-    fail pull "$uri: ${message: -400}"
+    fail pull "$uri: $(last 400 "$message")"
 }
 
 pull() {

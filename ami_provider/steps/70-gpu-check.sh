@@ -18,20 +18,20 @@ for attempt in 1 2 3 4 5; do
     case "$names" in
         *"No devices"*) fail gpu-missing "nvidia-smi finds no device" ;;
     esac
-    [[ "$attempt" != 5 ]] || fail driver-broken "nvidia-smi: ${names: -400}"
+    [[ "$attempt" != 5 ]] || fail driver-broken "nvidia-smi: $(last 400 "$names")"
     sleep 2
 done
 [[ -n "$names" ]] || fail gpu-missing "nvidia-smi lists no GPU"
 say "GPU: $names"
 
 runtimes="$(docker info --format '{{range $name, $_ := .Runtimes}}{{$name}} {{end}}' 2>&1)" ||
-    fail docker-down "${runtimes: -400}"
+    fail docker-down "$(last 400 "$runtimes")"
 if [[ " $runtimes " != *" nvidia "* ]] && ! has nvidia-container-runtime-hook && ! has nvidia-ctk; then
     fail runtime-blind "Docker has no NVIDIA runtime (it has: $runtimes)"
 fi
 if IFS=$'\t' read -r uri _ <"$state/images.tsv" && [[ -n "$uri" ]]; then
     if ! seen="$(docker run --rm --gpus all --network none --entrypoint nvidia-smi "$uri" -L 2>&1)"; then
-        fail runtime-blind "a container of $uri sees no GPU: ${seen: -400}"
+        fail runtime-blind "a container of $uri sees no GPU: $(last 400 "$seen")"
     fi
     say "in a container: $seen"
 fi

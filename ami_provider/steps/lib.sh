@@ -23,6 +23,13 @@ done
 
 say() { printf '%s\n' "$*"; }
 
+# last NUMBER TEXT: its last characters, all of it if it is shorter (which ${text: -number} gives nothing of).
+last() {
+    local number="$1" text="$2"
+    if ((${#text} > number)); then text="${text: -number}"; fi
+    printf '%s' "$text"
+}
+
 # fail KIND MESSAGE: end the step with a failure that the other side knows by its kind.
 fail() {
     local kind="$1"

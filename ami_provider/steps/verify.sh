@@ -49,7 +49,7 @@ check_images() {
 run_once() {
     local uri="$1" container message
     if ! container="$(docker create --network none --entrypoint true "$uri" 2>&1)"; then
-        refuse image-broken "no container can be made of $uri: ${container: -300}"
+        refuse image-broken "no container can be made of $uri: $(last 300 "$container")"
         return 0
     fi
     if ! docker export "$container" >/dev/null 2>"$state/export.err"; then
@@ -57,7 +57,7 @@ run_once() {
     elif ! message="$(docker start -a "$container" 2>&1)"; then
         case "$message" in
             *"executable file not found"* | *"no such file or directory"*) ;; # no `true` in it: it got that far
-            *) refuse image-broken "a container of $uri does not run: ${message: -300}" ;;
+            *) refuse image-broken "a container of $uri does not run: $(last 300 "$message")" ;;
         esac
     fi
     docker rm -f "$container" >/dev/null 2>&1 || true

@@ -144,6 +144,8 @@ def test_a_failed_pull_is_recognised(machine: Scratch, message: str, kind: str) 
     assert told == kind
     if kind != "docker-down":
         assert URI in text
+    if kind != "disk-full":
+        assert text.endswith(message)
 
 
 def test_a_token_that_is_called_denied_and_expired_is_asked_for_anew(machine: Scratch) -> None:
@@ -213,7 +215,7 @@ def test_a_gpu_that_is_expected_must_answer(machine: Scratch) -> None:
     machine.give("parameters", "EXPECT_GPU=yes\n")
     machine.fake("sleep", "")
     machine.fake("nvidia-smi", "echo 'NVIDIA-SMI has failed'; exit 9")
-    assert machine.fail("70-gpu-check")[0] == "driver-broken"
+    assert machine.fail("70-gpu-check") == ("driver-broken", "nvidia-smi: NVIDIA-SMI has failed")
 
     machine.fake("nvidia-smi", "echo 'No devices were found'; exit 6")
     assert machine.fail("70-gpu-check")[0] == "gpu-missing"
