@@ -7,7 +7,18 @@ from typing import Any
 
 from local_cloud.cloud import Cloud
 from local_cloud.inventory import Item, lists
-from local_cloud.services.ec2_model import AMAZON, Resource, images, instances, snapshots, volumes
+from local_cloud.services.ec2_model import (
+    AMAZON,
+    Resource,
+    Volume,
+    images,
+    instances,
+    snapshots,
+    volumes,
+)
+
+#: States that nothing comes back from.
+GOING = ("shutting-down", "terminated")
 
 
 def _items(resources: Iterable[Resource], *names: str) -> list[Item]:
@@ -22,7 +33,7 @@ def _items(resources: Iterable[Resource], *names: str) -> list[Item]:
 
 @lists("machine")
 def list_machines(cloud: Cloud) -> list[Item]:
-    alive = [one for one in instances(cloud).values() if one.state != "terminated"]
+    alive = [one for one in instances(cloud).values() if one.state not in GOING]
     items = _items(alive, "InstanceType", "ImageId")
     for item, one in zip(items, alive, strict=True):
         item["state"] = one.state
@@ -31,7 +42,18 @@ def list_machines(cloud: Cloud) -> list[Item]:
 
 @lists("volume")
 def list_volumes(cloud: Cloud) -> list[Item]:
-    return _items(volumes(cloud).values(), "Size", "State")
+    return _items(
+        (one for one in volumes(cloud).values() if not _goes(cloud, one)), "Size", "State"
+    )
+
+
+def _goes(cloud: Cloud, volume: Volume) -> bool:
+    """Whether the volume is deleted with a machine that is on its way out."""
+    for attachment in volume.view["Attachments"]:
+        machine = instances(cloud).get(attachment["InstanceId"])
+        if machine is not None and machine.state in GOING and attachment["DeleteOnTermination"]:
+            return True
+    return False
 
 
 @lists("image")

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud.clock import ManualClock
 from local_cloud.cloud import Cloud
+from local_cloud.inventory import take_inventory
 from local_cloud.latency import Latency, Profile, ProfileError, profile_of, read_profile
 from local_cloud.latency.profile import names
 from tests.local_cloud.conftest import REGION, local_cloud
@@ -62,6 +63,9 @@ def test_stopping_and_shutting_down_take_their_time(cloud: Cloud, aws: Any) -> N
     clock.advance(29)
     assert machine(aws, made)["State"]["Name"] == "shutting-down"
     assert len(ec2.describe_volumes()["Volumes"]) == 1
+    held = take_inventory(cloud)  # no more of what goes by itself
+    assert not held.get("machine")
+    assert not held.get("volume")
     clock.advance(2)
     wait_until(aws, made, "terminated")
     assert ec2.describe_volumes()["Volumes"] == []
