@@ -22,7 +22,10 @@ in_parallel() {
         pids+=("$!")
     done
     for pid in "${pids[@]+"${pids[@]}"}"; do wait "$pid" || failed=yes; done
-    [[ -z "$failed" ]] || exit 70
+    if [[ -n "$failed" ]]; then
+        : >"$records/stop"
+        exit 70
+    fi
 }
 
 work() {

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ami_provider import tags
+from ami_provider import tags, waiting
 from ami_provider.errors import BakeError
 from local_cloud.faults import Fault, Faults, Limit
 from local_cloud.machines.contract import Outcome, Script
@@ -201,3 +201,21 @@ def test_the_ami_is_checked_on_the_machine_type_that_is_asked_for(bakery: Bakery
     bakery.bake(site=bakery.site(verify="g4dn.2xlarge"))
 
     assert [r["InstanceType"] for r in bakery.launches] == ["g5.xlarge", "g4dn.2xlarge"]
+
+
+def test_a_builder_in_a_network_without_a_way_out_is_told(
+    bakery: Bakery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What AWS shows of it is a machine that runs, and an SSM agent that is never heard of."""
+    elapsed = [0.0]
+    monkeypatch.setattr(waiting, "now", lambda: elapsed[0])
+    monkeypatch.setattr(waiting, "sleep", lambda s: elapsed.__setitem__(0, elapsed[0] + s))
+    monkeypatch.setattr(bakery.cloud.machines, "agent_is_online", lambda _id: False)
+
+    with pytest.raises(BakeError, match="runs, but its SSM agent does not answer") as raised:
+        bakery.bake()
+
+    assert "Waited 10 min." in raised.value.details
+    for word in ("443 out", "internet gateway", "NAT", "endpoints", "AmazonSSMManagedInstanceCore"):
+        assert word in raised.value.resolution
+    assert bakery.count() == EMPTY
