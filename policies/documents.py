@@ -42,7 +42,6 @@ _AGENT = "the SSM agent's own traffic, which the local cloud's machines do not m
 _ECS = "the ECS agent's own traffic, which the local cloud's machines do not make"
 _PLUGIN = "asked by the real aws plugin (terraform-provider-aws, {}), not by the stand-in"
 _PULL = "named by ECR's documentation for pulls; this Docker asks for every layer at once"
-_LOGS = "Docker's awslogs driver, for which the local cloud writes jobs' logs itself"
 _EC2 = "asked by EC2 in the caller's name, with the customer key"
 NOT_SHOWN: dict[str, dict[str, str]] = {
     "pulumi": {
@@ -61,7 +60,6 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
     },
     "batch-machine": {
         "ecr:BatchCheckLayerAvailability": _PULL,
-        **dict.fromkeys(("logs:CreateLogStream", "logs:PutLogEvents"), _LOGS),
         **dict.fromkeys(
             (
                 "ecs:DeregisterContainerInstance",

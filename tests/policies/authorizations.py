@@ -267,6 +267,12 @@ def _logs(call: Call) -> Iterator[Authorization]:
         yield Authorization("logs:TagResource", named, tags)
 
 
+def _stream(call: Call) -> Iterator[Authorization]:
+    ask = call.params
+    stream = f"log-group:{ask['logGroupName']}:log-stream:{ask['logStreamName']}"
+    yield Authorization(call.action, call.arn("logs", stream))
+
+
 def _cluster(call: Call) -> Iterator[Authorization]:
     named = str(call.params["cluster"])
     yield Authorization(
@@ -385,6 +391,7 @@ RULES: dict[str, Callable[[Call], Iterator[Authorization]]] = {
         ),
         _batch,
     ),
+    **dict.fromkeys(("logs:CreateLogStream", "logs:PutLogEvents"), _stream),
     **dict.fromkeys(("batch:TagResource", "batch:UntagResource"), _batch_tags),
     **dict.fromkeys(
         (

@@ -23,6 +23,7 @@ from tests.program.conftest import ROOT
 
 pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("policies-machines")]
 
+LOG_GROUP = "gpu-jobs-1a2b3c4"
 LOGS = f"s3://{BUCKET}/logs/"
 
 
@@ -73,7 +74,10 @@ def run_a_job(details: Path) -> None:
     with make_world(real=True, details=details) as world:
         seed_image(world.cloud, mib=1)
         work = set_up(world)
-        register(work, command=[])  # the image's own
+        world.client("logs").create_log_group(logGroupName=LOG_GROUP)
+        options = {"awslogs-group": LOG_GROUP, "awslogs-stream-prefix": "job"}
+        logs = {"logDriver": "awslogs", "options": options}
+        register(work, command=[], logConfiguration=logs)  # the image's own command
         job = work.ended(work.submit("pulls"))
         assert job["status"] == "SUCCEEDED", job
 
