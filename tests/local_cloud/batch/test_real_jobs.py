@@ -41,6 +41,7 @@ systemctl stop docker docker.socket containerd; sync
 def work() -> Iterator[Work]:
     with make_world(real=True) as world:
         assert world.cloud.real, "these tests need machines that run: root on Linux"
+        world.cloud.batch.idle_s = 3600.0  # on a busy machine, a minute passes between two jobs
         seed_image(world.cloud, mib=8)
         work = set_up(world)
         register(work, command=[], resourceRequirements=GPU, **MODELS)
