@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Mapping
 
-from ami_provider import tags
+from ami_provider import tags, waiting
 from ami_provider.aws import Aws
 from ami_provider.claims import Claim, next_claim, read_claim
 from ami_provider.errors import BakeError, is_not_found
 from ami_provider.image_state import Image, get_state, list_images, remove_tags, set_tags
 from ami_provider.site import Lineage
+
+SEEN_S = 60.0
+"""How long tags may stay unseen by a search."""
 
 
 def list_held(aws: Aws, lineage: Lineage) -> dict[str, Image]:
@@ -35,20 +39,33 @@ def claim_image(aws: Aws, image_id: str, lineage: Lineage, keep: int = 0) -> str
     """Make it the resource's current AMI; gives the claim that the state keeps.
 
     None if the AMI is gone, or disabled because its last owner is about to delete it: as it has
-    our claim then, one of the two sees the other.
+    our claim then, one of the two sees the other. Returns once a search finds the claim: the
+    delete of the AMI that it replaces may follow at once, and has to see it.
     """
-    claims = read_claims(list_held(aws, lineage), lineage)
+    held, key = list_held(aws, lineage), tags.get_owner_key(lineage)
     nonce, now_s = secrets.token_hex(8), time.time()
-    claim = str(next_claim(claims, image_id, nonce=nonce, now_s=now_s))
+    claim = str(next_claim(read_claims(held, lineage), image_id, nonce=nonce, now_s=now_s))
+    noted = {tags.get_keep_key(lineage): str(keep)} if keep else {}
     try:
-        set_tags(aws, (image_id,), {tags.get_owner_key(lineage): claim})
-        set_keep(aws, image_id, lineage, keep)
+        set_tags(aws, (image_id,), {key: claim, **noted})
     except BakeError as error:
         if error.__cause__ and is_not_found(error.__cause__):
             return None
         raise
-    found = get_state(aws, image_id)
-    return claim if found and found.state == "available" else None
+    if image_id in held and not keep and read_keep(held[image_id], lineage):
+        set_keep(aws, image_id, lineage, 0)
+
+    def look() -> bool | None:
+        """Whether it is ours, once that is settled."""
+        seen = list_held(aws, lineage).get(image_id)
+        if seen is None or seen.tags[key] != claim:
+            seen = get_state(aws, image_id)
+            return None if seen and seen.state == "available" else False
+        return seen.state == "available"
+
+    with contextlib.suppress(waiting.WaitTimeoutError):
+        return claim if waiting.wait_until(look, timeout_s=SEEN_S) else None
+    return claim
 
 
 def set_keep(aws: Aws, image_id: str, lineage: Lineage, keep: int) -> None:
