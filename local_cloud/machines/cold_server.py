@@ -29,6 +29,7 @@ HEAD = 4096
 HOLE, COLD, WARM = 0, 1, 2
 
 _BIGGEST = 1024 * 1024
+_LATE_S = 0.1
 _READ_AHEAD = 128 * 1024
 _ROOT = 1
 _ASYNC_READ, _BIG_WRITES, _MAX_PAGES = 1, 1 << 5, 1 << 22
@@ -73,7 +74,7 @@ class Volume:
                     fetched += 1
             now = time.monotonic()
             # A reader that comes back a little late has not been idle: see machines/pacing.py.
-            begin = self._free_at if now - self._free_at < 0.25 else now
+            begin = self._free_at if now - self._free_at < _LATE_S else now
             if fetched:
                 self._free_at = begin + fetched * BLOCK / self._rate
             return max(0.0, self._free_at - now) if fetched else 0.0
