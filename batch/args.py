@@ -96,6 +96,12 @@ class GpuBatchArgs:
                 "on_demand_max_vcpus is for a second environment behind a spot one, but spot is "
                 "False: raise max_vcpus instead"
             )
+        if self.spot and self.allocation_strategy == "BEST_FIT":
+            raise ValueError(
+                'allocation_strategy="BEST_FIT" would start spot machines through a spot fleet '
+                "with a role of its own, which this component does not make: set spot=False, or "
+                "leave the strategy out"
+            )
 
     def markets(self) -> list[Market]:
         """The market of each environment, in the queue's order."""

@@ -81,6 +81,17 @@ MADE_EC2 = {
 """What makes each kind of thing: allowed where the request tags it with the project."""
 WITHOUT_ACCOUNT = ("image", "snapshot")
 """Kinds whose ARNs name no account."""
+PUBLISHING = {
+    "image": ("DisableImageDeprecation", "EnableImageDeprecation",
+              "EnableImageDeregistrationProtection"),
+    "snapshot": ("DescribeSnapshotAttribute", "ModifySnapshotAttribute"),
+}  # fmt: skip
+"""What `publication` does besides, with the AMI's and its copies' images and snapshots."""
+PUBLISHING_LOOKS = (
+    "ec2:DescribeRegions",
+    "ec2:GetEbsDefaultKmsKeyId",
+    "ec2:GetEbsEncryptionByDefault",
+)
 ROLES = ("builder-*", "gpu-host-*")
 """Names that Pulumi gives the roles and profiles of the builder and of the Batch machines."""
 BATCH = ("gpu-*",)
@@ -115,6 +126,7 @@ def runner_policy(scope: Scope) -> Statement:
         *_iam(scope),
         *_batch(scope),
         *_key(scope),
+        *_publication(scope),
     ]
     return {"Version": "2012-10-17", "Statement": statements}
 
@@ -295,3 +307,35 @@ def _key(scope: Scope) -> list[Statement]:
         _allow("Key", [f"kms:{action}" for action in grants], key),
         _allow("KeyThroughEc2", [f"kms:{action}" for action in used], key, through),
     ]
+
+
+def _publication(scope: Scope) -> list[Statement]:
+    """Sharing, copies, dates and protection; nothing without `publication`."""
+    if not scope.publishes:
+        return []
+    found = [_allow("LookAround", PUBLISHING_LOOKS, "*")]
+    own = {"StringEquals": {"aws:ResourceTag/project": scope.project}}
+    for kind, actions in PUBLISHING.items():
+        named = [f"ec2:{action}" for action in actions]
+        found.append(_allow(f"Publish{kind.capitalize()}", named, _things(scope, kind), own))
+    there = [
+        scope.public_arn("ec2", f"{kind}/*", region=region)
+        for region in scope.copy_regions
+        for kind in WITHOUT_ACCOUNT
+    ]
+    if there:
+        new = {"StringEquals": {"aws:RequestTag/project": scope.project}}
+        tagged = {"StringEquals": {"ec2:CreateAction": "CopyImage", **new["StringEquals"]}}
+        found.append(_allow("Copy", ["ec2:CopyImage"], there, new))
+        found.append(_allow("TagCopies", ["ec2:CreateTags"], there, tagged))
+    keys = scope.copy_keys
+    if keys:
+        through = [f"ec2.{region}.amazonaws.com" for region in (scope.region, *scope.copy_regions)]
+        used = [
+            "CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom",
+            "ReEncryptTo",
+        ]  # fmt: skip
+        by_ec2 = {"StringEquals": {"kms:ViaService": through}}
+        found.append(_allow("CopyKeys", ["kms:DescribeKey"], keys))
+        found.append(_allow("CopyKeysThroughEc2", [f"kms:{a}" for a in used], keys, by_ec2))
+    return found

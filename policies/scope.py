@@ -22,8 +22,24 @@ class Scope:
     settings: Settings
     account: str
     project: str = PROJECT
-    copy_regions: tuple[str, ...] = ()
-    """Regions beside its own that it copies AMIs to."""
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the stack shares, copies, dates or protects its AMI, or takes others' AMIs."""
+        return bool(_publication(self.settings) or getattr(self.settings, "trusted_owners", ()))
+
+    @property
+    def copy_regions(self) -> tuple[str, ...]:
+        """Regions beside its own that it copies AMIs to."""
+        return tuple(
+            str(copy.region) for copy in getattr(_publication(self.settings), "copies", ())
+        )
+
+    @property
+    def copy_keys(self) -> list[str]:
+        """ARNs of the customer keys of copies."""
+        copies = getattr(_publication(self.settings), "copies", ())
+        return sorted({str(copy.encryption_key) for copy in copies if copy.encryption_key})
 
     @property
     def region(self) -> str:
@@ -48,6 +64,10 @@ class Scope:
 
     def iam_arn(self, resource: str) -> str:
         return f"arn:{self.partition}:iam::{self.account}:{resource}"
+
+
+def _publication(settings: Settings) -> Any:
+    return getattr(settings, "publication", None)
 
 
 def read_scope(file: Path, *, account: str | None = None, project: str = PROJECT) -> Scope:

@@ -270,6 +270,7 @@ def test_snapshots_are_kept_ready_in_each_zone_asked_for(cloud: Cloud) -> None:
             "needs snapshot_id",
         ),
         ({"spot": False, "on_demand_max_vcpus": 4}, "raise max_vcpus instead"),
+        ({"allocation_strategy": "BEST_FIT"}, "set spot=False, or leave"),
     ],
 )
 def test_arguments_that_exclude_each_other_are_refused(given: dict[str, Any], told: str) -> None:
@@ -281,14 +282,14 @@ def test_an_environment_that_cannot_change_in_place_is_warned_of(cloud: Cloud) -
     args: dict[str, Any] = {"ami_id": AMI, "image_uri": IMAGE, "region": "r", "subnet_ids": ["s"]}
     assert find_warning(GpuBatchArgs(**args)) is None
     others: list[dict[str, Any]] = [
-        {"allocation_strategy": "BEST_FIT"},
+        {"allocation_strategy": "BEST_FIT", "spot": False},
         {"service_role": "arn:aws:iam::1:role/r"},
     ]
     for given in others:
         told = find_warning(GpuBatchArgs(**args, **given))
         assert told is not None
         assert "every new AMI makes another environment" in told
-    make(allocation_strategy="BEST_FIT")
+    make(allocation_strategy="BEST_FIT", spot=False)
     environment = cloud.made["ComputeEnvironment"]
     assert environment["computeResources"]["allocationStrategy"] == "BEST_FIT"
     assert "updatePolicy" not in environment
