@@ -17,6 +17,7 @@ from typing import Any
 from ami_provider import waiting
 from ami_provider.aws import Aws
 from ami_provider.errors import BakeError, bake_error, get_code, is_aws_error, is_transient
+from ami_provider.failures import find_failure
 from ami_provider.instance_state import is_running
 
 STATE = "/run/baked-ami"
@@ -180,6 +181,12 @@ def _insist(aws: Aws, machine_id: str, script: str, why: str) -> None:
         if reply.status == "Success":
             return
         waiting.sleep(pause)
+    if known := find_failure(reply.output):
+        raise BakeError(
+            f"could not {why} on {machine_id}: {known.failure.cause}",
+            f"{reply.status}: {reply.output[-800:]}",
+            known.failure.remedy,
+        )
     raise BakeError(
         f"could not {why} on {machine_id}",
         f"{reply.status}: {reply.output[-800:]}",

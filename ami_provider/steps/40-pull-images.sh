@@ -10,12 +10,13 @@ classify() {
     case "$message" in
         *"no space left on device"*)
             fail disk-full "pulling $uri: $(free_bytes "$root/var/lib/docker") bytes are free" ;;
-        *"manifest unknown"* | *"not found"* | *"does not exist"*)
-            fail digest-gone "$uri: $(last 400 "$message")" ;;
         *"authorization token has expired"* | *"token has expired"*)
             fail token-expired "$uri: $(last 400 "$message")" ;;
+        # Docker puts "repository does not exist or may require 'docker login'" before every denial.
         *denied* | *"no basic auth credentials"* | *unauthorized* | *"403 Forbidden"*)
             fail ecr-denied "$uri: $(last 400 "$message")" ;;
+        *"manifest unknown"* | *"not found"* | *"does not exist"*)
+            fail digest-gone "$uri: $(last 400 "$message")" ;;
         *"no such host"* | *"connection refused"* | *timeout* | *"deadline exceeded"* | *EOF* | *reset*)
             fail registry-unreachable "$uri: $(last 400 "$message")" ;;
         *"Cannot connect to the Docker daemon"*)

@@ -91,16 +91,20 @@ class Bakery:
         )
 
     def count(self) -> dict[str, int]:
-        """What the account holds of what a bake makes: machines that are not gone, disks, AMIs."""
+        """What the account holds of what a bake makes: machines that are not gone, disks, AMIs.
+
+        A machine that is shutting down takes its disk with it: neither counts.
+        """
         ec2 = self.aws.ec2
-        states = [
-            m["State"]["Name"]
-            for r in ec2.describe_instances()["Reservations"]
-            for m in r["Instances"]
-        ]
+        volumes = ec2.describe_volumes()["Volumes"]
+        machines = [m for r in ec2.describe_instances()["Reservations"] for m in r["Instances"]]
+        over = ("terminated", "shutting-down")
+        ended = {m["InstanceId"] for m in machines if m["State"]["Name"] in over}
         return {
-            "machines": sum(state not in ("terminated", "shutting-down") for state in states),
-            "volumes": len(ec2.describe_volumes()["Volumes"]),
+            "machines": len(machines) - len(ended),
+            "volumes": sum(
+                not {a["InstanceId"] for a in volume["Attachments"]} & ended for volume in volumes
+            ),
             "images": len(ec2.describe_images(Owners=["self"])["Images"]),
             "snapshots": len(ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]),
         }

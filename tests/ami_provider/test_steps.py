@@ -16,6 +16,9 @@ from tests.ami_provider.scratch import STEPS, Scratch
 
 URI = f"123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor@sha256:{'a' * 64}"
 TAG = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor:latest"
+ASKS_FOR_LOGIN = (
+    "pull access denied for x, repository does not exist or may require 'docker login': denied: "
+)
 NO_SYSTEMD = "exit 1"
 
 
@@ -125,6 +128,14 @@ def test_a_failed_update_is_told_as_what_it_is(
         ("write /x: no space left on device", "disk-full"),
         ("manifest unknown: Requested image not found", "digest-gone"),
         ("denied: Your authorization token has expired. Reauthenticate", "token-expired"),
+        (
+            f"{ASKS_FOR_LOGIN}Your authorization token has expired. Reauthenticate and try again.",
+            "token-expired",
+        ),
+        (
+            f"{ASKS_FOR_LOGIN}User: r is not authorized to perform: ecr:BatchGetImage",
+            "ecr-denied",
+        ),
         ("no basic auth credentials", "ecr-denied"),
         ("dial tcp: lookup x: no such host", "registry-unreachable"),
         ("net/http: TLS handshake timeout", "registry-unreachable"),
