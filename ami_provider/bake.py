@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ami_provider import tags, waiting
+from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import Aws
 from ami_provider.cleaning import end_afterwards, remove_unless_good
 from ami_provider.errors import BakeError, StepError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import enable_image
-from ami_provider.image_state import Image, get_state
+from ami_provider.image_state import Image, get_state, set_tags
 from ami_provider.images import create_image, find_image, wait_until_available
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
@@ -24,6 +25,7 @@ from ami_provider.machines import (
     find_machine,
     find_machine_tags,
     find_machines,
+    note_on_machine,
     terminate_machine,
     wait_until_ready,
 )
@@ -114,9 +116,19 @@ def _bake(job: Job, keep: int) -> BakedImage:
                 verify(job, image)
             nonce = claim_image(job.aws, image.id, job.lineage, keep)
         if nonce:
+            _remove_abandoned(job)
             return _baked(job, image, told, nonce, adopted=adopted)
         job.say(f"{image.id} was deleted by its last owner meanwhile; once more")
     raise BakeError(f"the AMI {job.ami_name} keeps being deleted", "", "Find out who deletes it.")
+
+
+def _remove_abandoned(job: Job) -> None:
+    """Of bakes of other content that this resource began. It never fails the one that is done."""
+    try:
+        for gone in remove_abandoned(job.aws, job.lineage, but=job.fingerprint):
+            job.note(f"removed {gone}, which an earlier bake had left")
+    except BakeError as error:
+        job.stages.warn(f"could not remove what an earlier bake left: {error}")
 
 
 def needs_check(image: Image, site: BuildSite) -> bool:
@@ -150,6 +162,7 @@ def _bake_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, d
         if machine:
             done = f", which has finished {machine.step}" if machine.step else ""
             job.note(f"going on with {machine} of an earlier or another run{done}")
+            note_on_machine(job, machine.id, {tags.LINEAGE: tags.get_path(job.lineage)})
         else:
             machine = launch_machine(
                 job,
@@ -191,6 +204,7 @@ def _take_over(job: Job, image: Image) -> Image:
     """An AMI that another run made, or still makes: wait for it, and let go of its builder."""
     expected = _expect_image(job)
     with job.stages.stage(f"wait for {image.id}", expected_s=expected):
+        set_tags(job.aws, (image.id,), {tags.LINEAGE: tags.get_path(job.lineage)})
         with remove_unless_good(job, image):
             image = wait_until_available(job, image, expected_s=expected)
         for builder in find_machines(job, "builder"):

@@ -62,9 +62,13 @@ def remove_unless_good(job: Job, image: Image) -> Iterator[None]:
 
 
 def _remove(job: Job, image: Image) -> None:
-    found = get_state(job.aws, image.id)
-    if found is None or not tags.find_owners(found.tags):
-        delete_image(job.aws, found or image)
+    try:
+        found = get_state(job.aws, image.id)
+        if found is None or not tags.find_owners(found.tags):
+            delete_image(job.aws, found or image)
+    except BakeError as error:
+        error.brief = f"the AMI {image.id} is left, the next `pulumi up` takes it: {error.brief}"
+        raise
 
 
 def _quietly(job: Job, first: Exception | None, clean: Callable[[], object]) -> None:
@@ -107,8 +111,9 @@ def _keep(job: Job, machine: Machine, role: tags.Role, error: BakeError) -> None
         error,
         lambda: run_step(job.aws, machine.id, step, key=step, timeout_s=KEPT_HOURS * 3600),
     )
+    noted = {tags.KEPT: "yes"} | ({tags.ROLE: "kept"} if stopped else {})
+    _quietly(job, error, lambda: note_on_machine(job, machine.id, noted))
     if stopped:
-        _quietly(job, error, lambda: note_on_machine(job, machine.id, {tags.ROLE: "kept"}))
         _quietly(job, error, lambda: stop_machine(job, machine.id))
     where = f"--region {job.site.region}"
     enter = f"aws ssm start-session {where} --target {machine.id}"

@@ -104,10 +104,11 @@ def wait_until_available(job: Job, image: Image, *, expected_s: float | None = N
         found = waiting.wait_until(
             look, timeout_s=job.site.timeouts.image * 60, expected_s=expected_s
         )
-    except waiting.WaitTimeoutError:
+    except waiting.WaitTimeoutError as error:
+        writing = "Its snapshot is still being written; big volumes can take hours."
         raise ImagePendingError(
             f"the AMI {image.id} is not available after {job.site.timeouts.image} min",
-            "Its snapshot is still being written; big volumes can take hours.",
+            f"It could not be looked at: {error.cause}" if error.cause else writing,
             "Run `pulumi up` again later: it finds this AMI and goes on. Or raise timeouts.image.",
         ) from None
     if found.state != "available":

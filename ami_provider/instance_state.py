@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ami_provider.aws import Aws
-from ami_provider.errors import bake_error, is_aws_error, is_not_found, is_transient
+from ami_provider.errors import bake_error, is_aws_error, is_transient
+from ami_provider.waiting import NoAnswerError
 from ami_provider.watching import get_watch
 
 if TYPE_CHECKING:
@@ -29,12 +30,20 @@ def is_running(aws: Aws, machine_id: str) -> bool:
 
     False also where EC2 does not know: a machine that was just made may not be found for a moment.
     """
+    try:
+        return look_at_state(aws, machine_id)
+    except NoAnswerError:
+        return False
+
+
+def look_at_state(aws: Aws, machine_id: str) -> bool:
+    """As `is_running`, for a wait: raises `NoAnswerError` while AWS does not answer."""
     watch = get_watch(aws, "machines", _describe)
     try:
         machine = watch.look(machine_id)
     except Exception as error:
-        if is_not_found(error) or is_transient(error):
-            return False
+        if is_transient(error):
+            raise NoAnswerError(error) from error
         if not is_aws_error(error):
             raise
         raise bake_error(

@@ -26,7 +26,7 @@ from ami_provider.machines import Machine, describe_machines, find_machine, to_m
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
-OVER = ("shutting-down", "terminated")
+OVER = ("shutting-down", "terminated", "stopping", "stopped")
 MAX_ATTEMPTS = 50
 MOST_LOSSES = 2
 """How often a machine may be lost in one place before that place is given up."""
@@ -53,7 +53,8 @@ def launch_machine(
     """
     choices = list_fresh_first(launch.list_choices(job.site, types), lost)
     refused = 0
-    attempt = 1 + max((_attempt(m) for m in describe_machines(job, role)), default=0)
+    earlier = describe_machines(job, role, "kept")
+    attempt = 1 + max((_attempt(m) for m in earlier), default=0)
     end = waiting.now() + job.site.timeouts.capacity * 60
     for choice in choices:
         if refused and waiting.now() > end:

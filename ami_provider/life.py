@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ami_provider import errors, tags
+from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import Aws, get_aws
 from ami_provider.bake import BakedImage, bake
 from ami_provider.checking import DERIVED, GIVEN, OWN, Props, read_inputs
@@ -15,7 +16,7 @@ from ami_provider.errors import BakeError
 from ami_provider.faults import parse
 from ami_provider.fingerprint import whole_numbers
 from ami_provider.lookups.existing import get_content_tags, get_snapshot_ids
-from ami_provider.ownership import set_keep
+from ami_provider.ownership import list_held, set_keep
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
@@ -154,6 +155,8 @@ def delete_owned(image_id: str, props: Props) -> None:
         nonce=nonce,
         snapshot_ids=tuple(map(str, props.get("snapshot_ids", []))),
     )
+    if not list_held(aws, lineage):  # The end of the resource, and of what it ever began.
+        remove_abandoned(aws, lineage)
 
 
 def _given(props: Mapping[str, Any]) -> Props:

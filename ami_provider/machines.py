@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ami_provider import launch, tags, waiting
 from ami_provider.errors import BakeError, bake_error, is_aws_error, is_not_found, is_transient
-from ami_provider.instance_state import is_running
+from ami_provider.instance_state import is_running, look_at_state
 from ami_provider.job import Job
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def wait_until_ready(job: Job, machine: Machine, *, expected_s: float | None = N
     def look() -> bool | None:
         nonlocal running
         if not running:
-            running = is_running(job.aws, machine.id)
+            running = look_at_state(job.aws, machine.id)
             if not running:
                 return None
         return launch.is_online(job.aws, machine.id) or None
@@ -74,7 +74,7 @@ def wait_until_ready(job: Job, machine: Machine, *, expected_s: float | None = N
     except waiting.WaitTimeoutError as error:
         is_running(job.aws, machine.id)  # Raises if it is gone.
         if error.cause:
-            action = "ssm:DescribeInstanceInformation"
+            action = "ssm:DescribeInstanceInformation" if running else "ec2:DescribeInstances"
             raise bake_error(error.cause, f"lost sight of {machine}", action) from None
         state = "runs, but its SSM agent does not answer" if running else "does not start"
         raise BakeError(

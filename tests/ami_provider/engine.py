@@ -1,4 +1,4 @@
-"""The program `bakes` on the real engine: run, killed with all its processes, looked at."""
+"""The program `many_amis` on the real engine: run, killed with all its processes, looked at."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from tests.ami_provider.clouds import EMPTY, create_profile
 from tests.ami_provider.gate import Gate
 from tests.program.conftest import ROOT, LocalCloud
 
-PROGRAM = Path(__file__).parent / "bakes"
+PROGRAM = ROOT / "examples" / "many_amis"
 QUIET = ("--yes", "--skip-preview", "--non-interactive", "--color", "never")
 
 
@@ -84,6 +85,27 @@ class Engine:
         """As `Bakery.count`: what the account holds of what bakes make."""
         held = self.cloud.inventory()
         return {kind: len(held.get(kind[:-1], ())) for kind in EMPTY}
+
+    def image_ids(self) -> list[str]:
+        """The AMIs of the account itself."""
+        images = self.cloud.client("ec2").describe_images(Owners=["self"])["Images"]
+        return [image["ImageId"] for image in images]
+
+    def count_launches(self) -> int:
+        """How many machines there ever were."""
+        found = self.cloud.client("ec2").describe_instances()["Reservations"]
+        return sum(len(reservation["Instances"]) for reservation in found)
+
+
+def order_faults(cloud: LocalCloud, faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Replace the cloud's faults; how those before went (`met`, `used`)."""
+    address = f"{cloud.environment['AWS_ENDPOINT_URL']}/_local_cloud/faults"
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        before: list[dict[str, Any]] = json.load(answer)["entries"]
+    body = json.dumps(faults).encode()
+    asked = urllib.request.Request(address, data=body, method="PUT")
+    with urllib.request.urlopen(asked, timeout=60):
+        return before
 
 
 @contextmanager

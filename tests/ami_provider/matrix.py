@@ -141,7 +141,7 @@ def outcome(kind: str, record: Callable[[str, object], None]) -> Iterator[Outcom
     made.seconds = time.monotonic() - start
     made.note(record)
     assert made.cells > 0
-    assert made.wrong == []
+    assert not made.wrong, "\n".join(made.wrong)
 
 
 @contextmanager
