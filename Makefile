@@ -65,6 +65,17 @@ start-model: setup ## Model a job's start on AWS, beside two starts measured her
 test: setup ## Run every test (WORKERS=0: in one process)
 	@$(IN_VENV) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+.PHONY: test-long
+test-long: setup ## By hand, hours: every kill and fault of a bake through the engine, and at each call
+	@$(IN_VENV) BAKED_AMI_LONG=1 $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadscope \
+		tests/long tests/ami_provider/test_matrix_kills.py $(ARGS)
+
+.PHONY: soak
+SEQUENCES ?= 200
+soak: setup ## By hand: random lives of a stack (SEQUENCES=200, FIRST=1 is the first one's seed)
+	@$(IN_VENV) BAKED_AMI_SOAK=$(SEQUENCES) BAKED_AMI_SOAK_FIRST=$(or $(FIRST),1) \
+		$(VENV_PYTHON) -m pytest -n $(WORKERS) tests/ami_provider/test_soak.py $(ARGS)
+
 .PHONY: check
 check: setup ## Run every check that is not a test: format, lint, types, imports, scripts, locks
 	@$(MAKE) -k check-format check-lint check-types check-imports check-scripts check-locks
