@@ -52,8 +52,10 @@ class BakedAmiProvider(ResourceProvider):
         """Called in the provider's own process only: there a failure shows its message alone."""
         from ami_provider.engine_watch import end_with_engine
         from ami_provider.progress import find_engine_address
+        from ami_provider.workers import widen_worker_pool
 
         sys.tracebacklimit = 0
+        widen_worker_pool()
         address = find_engine_address()
         if address:
             end_with_engine(address)
