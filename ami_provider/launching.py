@@ -21,7 +21,7 @@ from ami_provider.errors import (
 )
 from ami_provider.job import Job
 from ami_provider.launch import Choice, Request
-from ami_provider.machines import Machine, describe_machines, find_machine, to_machine
+from ami_provider.machines import ALIVE, Machine, describe_machines, find_machine, to_machine
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
@@ -54,6 +54,10 @@ def launch_machine(
     choices = list_fresh_first(launch.list_choices(job.site, types), lost)
     refused = 0
     earlier = describe_machines(job, role, "kept")
+    for known in earlier:  # Another client may have been faster just now.
+        mine = tags.to_mapping(known.get("Tags")).get(tags.ROLE) == role
+        if mine and known["State"]["Name"] in ALIVE and known.get("ImageId") == image_id:
+            return to_machine(known)
     attempt = 1 + max((_attempt(m) for m in earlier), default=0)
     end = waiting.now() + job.site.timeouts.capacity * 60
     for choice in choices:

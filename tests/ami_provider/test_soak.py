@@ -12,7 +12,7 @@ from tests.ami_provider.matrix import open_matrix
 from tests.ami_provider.soak import Soak
 
 FIRST = int(os.environ.get("BAKED_AMI_SOAK_FIRST", "1"))
-MANY = int(os.environ.get("BAKED_AMI_SOAK", "6"))
+MANY = int(os.environ.get("BAKED_AMI_SOAK", "4"))
 
 
 @pytest.fixture(scope="module")
