@@ -5,27 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ami_provider import tags
-from ami_provider.commands import read_file, run_command
+from ami_provider.commands import read_file
 from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError
-from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import Image
 from ami_provider.images import create_image, wait_until_available
-from ami_provider.job import Job
-from ami_provider.launching import launch_machine
-from ami_provider.machines import Machine, terminate_machine, wait_until_ready
 from ami_provider.provision import list_stages, provision
-from ami_provider.resolved import ResolvedRecipe
-from ami_provider.stages import Stages
 from ami_provider.verify import verify
 from tests.ami_provider.clouds import EMPTY, ONE_AMI, Bakery, extra, open_bakery
+from tests.ami_provider.real_machines import create_job, do, running
 
 pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("real-bakes")]
 
@@ -34,8 +27,9 @@ NOT_LISTED = ("/run", "/tmp", "/var/tmp", "/var/log", "/var/lib/docker", "/var/l
               "/var/lib/systemd", "/var/lib/amazon/ssm")  # fmt: skip
 LIST_DISK = f"""
 find / -xdev \\( -path {" -o -path ".join(NOT_LISTED)} \\) -prune \
-  -o -type f -printf '%m %u ' -exec sha256sum '{{}}' ';' | sort -k 4 >/run/disk.now
-mv /run/disk.now TARGET
+  -o -type f -print0 >/run/disk.names
+{{ xargs -0 stat -c '%a %U %n' </run/disk.names; xargs -0 sha256sum </run/disk.names; }} \
+  | LC_ALL=C sort >TARGET
 """
 
 
@@ -48,34 +42,6 @@ def bakery() -> Iterator[Bakery]:
 @pytest.fixture(autouse=True)
 def nothing_before(bakery: Bakery) -> None:
     assert bakery.count() == EMPTY
-
-
-def create_job(bakery: Bakery, recipe: ResolvedRecipe) -> Job:
-    return Job(
-        recipe=recipe,
-        site=bakery.site(),
-        lineage=bakery.lineage(),
-        fingerprint=fingerprint(recipe.manifest()),
-        aws=bakery.aws,
-        stages=Stages(bakery.said.append, 1),
-    )
-
-
-@contextmanager
-def running(job: Job, role: tags.Role, image_id: str) -> Iterator[Machine]:
-    types = job.site.instance_types
-    machine = launch_machine(job, role, image_id=image_id, types=types, minutes=30)
-    try:
-        wait_until_ready(job, machine)
-        yield machine
-    finally:
-        terminate_machine(job, machine.id)
-
-
-def do(job: Job, machine: Machine, script: str) -> str:
-    reply = run_command(job.aws, machine.id, script, timeout_s=120, why="a test's own")
-    assert reply.status == "Success", reply.output
-    return reply.output
 
 
 def delete(bakery: Bakery, ami_id: str, nonce: str) -> None:
