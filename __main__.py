@@ -11,8 +11,10 @@ from ami_provider import (
     BaseAmiArgs,
     BuildSiteArgs,
     ContainerImageArgs,
+    CopyArgs,
     ImageRecipeArgs,
     ModelArgs,
+    PublicationArgs,
     RootVolumeArgs,
     SystemUpdateArgs,
     TimeoutsArgs,
@@ -42,6 +44,8 @@ def main() -> None:
         "gpu",
         recipe=recipe(settings),
         site=site(settings, access, groups),
+        publication=publication(settings),
+        trusted_owners=list(settings.trusted_owners) or None,
         tags=tags,
         keep=settings.keep,
     )
@@ -106,6 +110,24 @@ def site(
         logs=build.logs,
         on_failure=build.on_failure,
         base_update=settings.base_update,
+    )
+
+
+def publication(settings: Settings) -> PublicationArgs | None:
+    """Who else may use the AMI, where else it is, until when: a change here bakes nothing."""
+    asked = settings.publication
+    if asked is None:
+        return None
+    return PublicationArgs(
+        share_with=None if asked.share_with is None else list(asked.share_with),
+        share_snapshots=asked.share_snapshots,
+        copies=[
+            CopyArgs(region=copy.region, encryption_key=copy.encryption_key)
+            for copy in asked.copies
+        ],
+        deprecate_after_days=asked.deprecate_after_days,
+        deprecate_at=asked.deprecate_at,
+        deregistration_protection=asked.deregistration_protection,
     )
 
 

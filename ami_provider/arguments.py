@@ -104,6 +104,40 @@ class ImageRecipeArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CopyArgs:
+    """A copy of the AMI in another region."""
+
+    region: Input[str]
+    encryption_key: Input[str] | None = None
+    """A KMS key of that region; required where the recipe encrypts the AMI."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicationArgs:
+    """Who else may use the AMI, where else it is, until when. A change here is made in place.
+
+    All of it holds for the copies too. What is not given is left as it is in EC2; what was given
+    and is taken out, is taken back. Several stacks may publish the AMI that they share: it is then
+    shared with all accounts, copied to all regions, and keeps the latest date.
+    """
+
+    share_with: Input[Sequence[Input[str]]] | None = None
+    """Account IDs that may launch machines of it. Exactly these: others lose it (`[]`: nobody)."""
+    share_snapshots: Input[bool] | None = None
+    """Let these accounts copy the AMI too, by sharing its snapshots with them."""
+    copies: Input[Sequence[Input[CopyArgs]]] | None = None
+    """Regions that get a copy: an AMI and its snapshots, tagged, and deleted with the AMI."""
+    deprecate_after_days: Input[int] | None = None
+    """Days after its creation from which the AMI counts as out of date, 1 to 3650."""
+    deprecate_at: Input[str] | None = None
+    """The same as a date, `2027-05-01` or `2027-05-01T12:00Z`, UTC."""
+    deregistration_protection: Input[bool] | None = None
+    """Nobody can deregister the AMI but this program, which lifts the protection (it has no
+    cool-down) to replace or destroy it. To keep an AMI from `pulumi destroy` use
+    `ResourceOptions(protect=True)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TimeoutsArgs:
     """Minutes for each stage of a bake, 1 to 1440; what is not given has a default."""
 

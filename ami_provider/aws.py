@@ -49,6 +49,19 @@ class Aws:
         self._session: Session | None = None
         self._credentials: RenewableCredentials | None = None
         self._clients: dict[tuple[str, str, bool], Any] = {}
+        self._elsewhere: dict[str, Aws] = {}
+
+    def at(self, region: str) -> Aws:
+        """The same account in another region."""
+        if region == self.region:
+            return self
+        with self._lock:
+            if region not in self._elsewhere:
+                there = Aws(region)
+                there._lock, there._session = self._lock, self._get_session()
+                there._credentials, there._listeners = self._credentials, self._listeners
+                self._elsewhere[region] = there
+            return self._elsewhere[region]
 
     @property
     def ec2(self) -> EC2Client:
@@ -115,13 +128,7 @@ class Aws:
 
     def _create_client(self, service: str, region: str, retries: bool) -> Any:
         from botocore.config import Config
-        from botocore.session import Session
 
-        if self._session is None or self._credentials is None:
-            self._session = Session()
-            self._credentials = RenewableCredentials(lambda: Session().get_credentials())
-            if self._credentials:
-                self._session._credentials = self._credentials  # type: ignore[attr-defined]
         config = Config(
             connect_timeout=5,
             read_timeout=READ_TIMEOUT_S,
@@ -129,10 +136,20 @@ class Aws:
             retries=RETRIED if retries else ONCE,
             user_agent_extra="baked-ami",
         )
-        client = self._session.create_client(service, region_name=region, config=config)
+        client = self._get_session().create_client(service, region_name=region, config=config)
         client.meta.events.register_first("needs-retry.*", self._tell_failure)
         client.meta.events.register_last("needs-retry.*", self._retry_when_renewed)
         return client
+
+    def _get_session(self) -> Session:
+        from botocore.session import Session
+
+        if self._session is None or self._credentials is None:
+            self._session = Session()
+            self._credentials = RenewableCredentials(lambda: Session().get_credentials())
+            if self._credentials:
+                self._session._credentials = self._credentials  # type: ignore[attr-defined]
+        return self._session
 
 
 def describe_failure(response: Any, caught: BaseException | None) -> str:

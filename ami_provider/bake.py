@@ -10,6 +10,7 @@ from typing import Any
 from ami_provider import tags, waiting
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import Aws
+from ami_provider.checksums import find_checksums, to_tags
 from ami_provider.cleaning import end_afterwards, remove_unless_good
 from ami_provider.errors import BakeError, StepError
 from ami_provider.fingerprint import fingerprint
@@ -20,6 +21,7 @@ from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
 from ami_provider.launch import list_choices
 from ami_provider.launching import launch_machine, list_fresh_first
+from ami_provider.lookups.existing import find_shared
 from ami_provider.machines import (
     Machine,
     find_machine,
@@ -45,6 +47,9 @@ GRACE_MIN = 15
 GIVE_UP_S = 60.0
 """How long an AMI may be disabled without being deleted, until the next create takes it."""
 
+SELF = "self"
+"""As EC2 calls the caller's own account among owners."""
+
 MAX_ROUNDS = 5
 """How often an AMI may be deleted by another's last owner between being found and being owned."""
 
@@ -53,8 +58,9 @@ MAX_ROUNDS = 5
 class BakedImage:
     """An AMI that is available, checked (unless that is off) and owned.
 
-    `owner_nonce` is this claim on it, which `delete_ami` asks for. `told` is what the builder's
-    steps found out (`45-fetch-models` has each model's SHA-256); empty for an adopted AMI.
+    `owner_nonce` is this claim on it, which `delete_ami` asks for; empty for another account's AMI
+    (`owner_id` is that account), which nobody here owns. `told` is what the builder's steps found
+    out (`45-fetch-models` has each model's SHA-256); empty for an AMI that was adopted.
     `timings` holds seconds by stage, `warnings` what the reader must still be told (a machine that
     could not be ended).
     """
@@ -65,6 +71,7 @@ class BakedImage:
     snapshot_ids: tuple[str, ...]
     adopted: bool
     owner_nonce: str
+    owner_id: str = SELF
     image_digests: dict[str, str] = field(default_factory=dict)
     model_checksums: dict[str, str] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
@@ -82,8 +89,11 @@ def bake(
     announce: Callable[[str], None] | None = None,
     user_tags: Mapping[str, str] | None = None,
     keep: int = 0,
+    trusted_owners: tuple[str, ...] = (),
 ) -> BakedImage:
     """Give the AMI of this recipe: an existing one of the same fingerprint, or a new one.
+
+    One that an account of `trusted_owners` shares is used where this account has none.
 
     Running it again after any interruption goes on where the last run stopped, and beside another
     run it works on the same machine and gives the same AMI. After a failure nothing is left
@@ -93,10 +103,10 @@ def bake(
     """
     job = _create_job(recipe, site, lineage, aws, Stages(report, 0, announce), user_tags)
     with aws.telling_failures(job.stages.note_retry):
-        return _bake(job, keep)
+        return _bake(job, keep, trusted_owners)
 
 
-def _bake(job: Job, keep: int) -> BakedImage:
+def _bake(job: Job, keep: int, trusted_owners: tuple[str, ...]) -> BakedImage:
     site = job.site
     told: dict[str, Any] = {}
     for _ in range(MAX_ROUNDS):
@@ -105,6 +115,8 @@ def _bake(job: Job, keep: int) -> BakedImage:
             _enable(job, image, keep)
             continue
         adopted = image is not None and bool(image.verified)
+        if image is None and (shared := find_shared(job.fingerprint, trusted_owners, job.aws)):
+            return _take_shared(job, shared)
         if image is None:
             image, told = _bake_image(job)
         elif image.verified != tags.VERIFIED_YES:
@@ -178,7 +190,8 @@ def _bake_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, d
     told = provision(job, machine)
     expected = _expect_image(job)
     with job.stages.stage("create the AMI", expected_s=expected):
-        image = create_image(job, machine.id)
+        computed = told.get(MODELS.name, {}).get("models", {})
+        image = create_image(job, machine.id, to_tags(job.recipe, computed))
         undo.enter_context(remove_unless_good(job, image))
         return wait_until_available(job, image, expected_s=expected), told
 
@@ -231,6 +244,21 @@ def _enable(job: Job, image: Image, keep: int) -> None:
             enable_image(job.aws, image.id)
 
 
+def _take_shared(job: Job, shared: Mapping[str, str]) -> BakedImage:
+    """Another account's AMI, which is used and never owned."""
+    return BakedImage(
+        ami_id=shared["ami_id"],
+        name=shared["ami_name"],
+        fingerprint=job.fingerprint,
+        snapshot_ids=(),
+        adopted=True,
+        owner_nonce="",
+        owner_id=shared["owner_id"],
+        image_digests={i.repository: i.digest for i in job.recipe.images},
+        model_checksums={m.destination: m.sha256 for m in job.recipe.models if m.sha256},
+    )
+
+
 def _create_job(
     recipe: ResolvedRecipe,
     site: BuildSite,
@@ -268,6 +296,8 @@ def _baked(
 ) -> BakedImage:
     known = {m.destination: m.sha256 for m in job.recipe.models if m.sha256}
     found = told.get(MODELS.name, {}).get("models", {})
+    if not found:
+        found = find_checksums(job.aws, job.recipe, image.snapshot_ids)
     return BakedImage(
         ami_id=image.id,
         name=image.name,

@@ -10,7 +10,9 @@ from ami_provider.aws import Aws, get_aws
 from ami_provider.contents import Frozen
 from ami_provider.faults import Fault, FaultsError, Model, parse
 from ami_provider.fingerprint import fingerprint, whole_numbers
-from ami_provider.lookups.existing import find_baked
+from ami_provider.lookups.existing import find_baked, find_shared
+from ami_provider.lookups.publication import find_publication_faults
+from ami_provider.publication import Adoption, Publication, find_contradictions
 from ami_provider.recipe import ImageRecipe
 from ami_provider.resolve import Resolution, find_bake_faults, find_bake_notes, resolve
 from ami_provider.resolved import ResolvedRecipe
@@ -19,22 +21,42 @@ from ami_provider.unknowns import UNKNOWN, replace_unknown
 
 Props = dict[str, Any]
 
-GIVEN = ("recipe", "site", "tags", "keep", "lineage")
+GIVEN = ("recipe", "site", "tags", "keep", "publication", "trusted_owners", "lineage")
 DERIVED = ("fingerprint", "images", "manifest", "region", "resolved")
 """What a check adds to the inputs. They are inputs so that a preview knows them."""
 OUTPUTS = (
     "ami_id",
     "ami_name",
+    "copies",
     "fingerprint",
     "images",
     "manifest",
     "model_checksums",
+    "owner_id",
+    "published",
     "region",
     "snapshot_ids",
 )
 """What programs see of it."""
-OWN = ("ami_id", "ami_name", "model_checksums", "owner_nonce", "snapshot_ids", "state")
+OWN = (
+    "ami_id",
+    "ami_name",
+    "copies",
+    "drift",
+    "model_checksums",
+    "owner_id",
+    "owner_nonce",
+    "published",
+    "snapshot_ids",
+    "state",
+)
 """What only the AMI itself says."""
+
+
+FOREIGN = (
+    "cannot be given: {} of account {} is used, and only its owner may publish it. Take "
+    "publication out, or that account out of trusted_owners."
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +74,8 @@ class Asked:
     recipe: ImageRecipe
     site: BuildSite
     lineage: Lineage
+    publication: Publication | None
+    trusted_owners: tuple[str, ...]
     unknown: frozenset[str]
     keep: int = 0
 
@@ -77,9 +101,18 @@ def check_inputs(
     bakes = resolution.fingerprint is None or resolution.fingerprint != olds.get("fingerprint")
     existing = None
     if bakes or _site_differs(olds, given):
-        existing = find_baked(recipe, clients) if recipe else None
+        existing, found = _find_existing(asked, recipe, clients) if recipe else (None, [])
+        faults += found
         faults += find_bake_faults(
             asked.recipe, None if existing else recipe, asked.site, clients, unknown=asked.unknown
+        )
+        faults += find_publication_faults(
+            asked.publication,
+            asked.trusted_owners,
+            asked.recipe.encryption_key,
+            clients,
+            unknown=asked.unknown,
+            is_new_date=bakes or _date(olds) != _date(given),
         )
     if faults:
         raise FaultsError(dict.fromkeys(faults))
@@ -99,6 +132,26 @@ def check_inputs(
     return Checked(inputs, notes)
 
 
+def _find_existing(
+    asked: Asked, recipe: ResolvedRecipe, aws: Aws
+) -> tuple[Props | None, list[Fault]]:
+    """The AMI that is used instead of a bake: this account's, else a trusted one's."""
+    existing = find_baked(recipe, aws)
+    if existing or "trusted_owners" in asked.unknown:
+        return existing, []
+    try:
+        shared = find_shared(fingerprint(recipe.manifest()), asked.trusted_owners, aws)
+    except FaultsError as error:
+        return None, list(error.faults)
+    if shared and asked.publication:
+        return shared, [Fault("publication", FOREIGN.format(shared["ami_id"], shared["owner_id"]))]
+    return shared, []
+
+
+def _date(given: Mapping[str, Any]) -> Any:
+    return (given.get("publication") or {}).get("deprecate_at")
+
+
 def read_inputs(given: Mapping[str, Any]) -> Asked:
     """Parse everything that is given, unknown values by stand-ins. Raises `FaultsError`."""
     known, unknown = replace_unknown(whole_numbers(given))
@@ -111,15 +164,32 @@ def read_inputs(given: Mapping[str, Any]) -> Asked:
         _parse(BuildSite, site, "site", faults),
         _parse(Lineage, known.get("lineage", {}), "lineage", faults),
         _parse(Retention, {key: known[key] for key in ("keep",) if key in known}, "", faults),
+        _parse(Publication, known.get("publication") or {}, "publication", faults),
     ]
-    recipe, place, lineage, retention = parsed
+    recipe, place, lineage, retention, published = parsed
+    trusted = _parse_owners(known.get("trusted_owners") or [], faults)
+    if isinstance(published, Publication) and isinstance(place, BuildSite):
+        key = getattr(recipe, "encryption_key", None)
+        faults += find_contradictions(
+            published, region=place.region, encryption_key=key, unknown=unknown
+        )
     if faults:
         raise FaultsError(faults)
     assert isinstance(recipe, ImageRecipe)
     assert isinstance(place, BuildSite)
     assert isinstance(lineage, Lineage)
     assert isinstance(retention, Retention)
-    return Asked(recipe, place, lineage, unknown, retention.keep)
+    assert isinstance(published, Publication)
+    publication = published if known.get("publication") else None
+    return Asked(recipe, place, lineage, publication, trusted, unknown, retention.keep)
+
+
+def _parse_owners(value: Any, faults: list[Fault]) -> tuple[str, ...]:
+    try:
+        return parse(Adoption, {"trusted_owners": value}).trusted_owners
+    except FaultsError as error:
+        faults += error.faults
+        return ()
 
 
 def _parse(model: type[Model], data: Any, path: str, faults: list[Fault]) -> Model | None:
@@ -152,7 +222,7 @@ def _resolve(asked: Asked, aws: Aws, kept: ResolvedRecipe | None) -> tuple[Resol
 
 
 def _site_differs(olds: Mapping[str, Any], given: Props) -> bool:
-    keys = ("site", "tags")
+    keys = ("site", "tags", "publication", "trusted_owners")
     return any(whole_numbers(olds.get(key)) != whole_numbers(given.get(key)) for key in keys)
 
 
@@ -187,6 +257,11 @@ def _warnings(recipe: ResolvedRecipe | None, site: BuildSite, bakes: bool) -> It
 def _forecast(bakes: bool, recipe: ResolvedRecipe | None, existing: Props | None) -> list[str]:
     if not bakes:
         return []
+    if existing and "owner_id" in existing:
+        return [
+            f"{existing['ami_id']} of account {existing['owner_id']}, which is trusted, has this "
+            f"content: it is used, not baked."
+        ]
     if existing:
         return [
             f"{existing['ami_id']} has this content already and is verified: it is used, not baked."

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ami_provider.fingerprint import explain, whole_numbers
+from ami_provider.explaining import explain
+from ami_provider.fingerprint import whole_numbers
 from ami_provider.unknowns import UNKNOWN
 
 Props = Mapping[str, Any]
@@ -15,7 +16,9 @@ GONE = "gone"
 """State of an AMI that was deregistered by hand while its snapshots are still there."""
 MAX_LINES = 20
 """Changes that are listed; a prefix of a thousand models could change as a whole."""
-IN_PLACE = ("site", "tags", "keep", "images")
+UNSHARED = "unshared"
+"""State of another account's AMI that this one cannot see any more."""
+IN_PLACE = ("site", "tags", "keep", "images", "publication", "trusted_owners")
 """Inputs whose change is taken over without another AMI."""
 
 
@@ -41,10 +44,29 @@ def compare(olds: Props, news: Props) -> Change:
     if olds.get("state") == GONE:
         line = "the AMI is replaced: it was deregistered outside of this stack."
         return Change(True, ("ami_id",), (line,))
+    foreign = _why_not_trusted(olds, news)
+    if foreign:
+        return Change(True, ("ami_id",), (f"the AMI is replaced: {foreign}",))
     if olds.get("state", "available") != "available":
         return Change(True, lines=(f"the AMI is {olds['state']}; it is made available again.",))
+    if olds.get("drift"):
+        lines = ("the AMI is not published as asked, and is put right:", *map(str, olds["drift"]))
+        return Change(True, lines=(lines[0], *(f"  {line}" for line in lines[1:])))
     changed = any(whole_numbers(olds.get(k)) != whole_numbers(news.get(k)) for k in IN_PLACE)
     return Change(changed)
+
+
+def _why_not_trusted(olds: Props, news: Props) -> str:
+    """Why another account's AMI is not used any longer; empty for this account's own."""
+    owner = olds.get("owner_id") or "self"
+    if owner == "self":
+        return ""
+    if olds.get("state") == UNSHARED:
+        return f"account {owner} has deleted it, or does not share it with this one any more."
+    trusted = news.get("trusted_owners") or []
+    if trusted != UNKNOWN and owner not in trusted and UNKNOWN not in trusted:
+        return f"its account {owner} is not in trusted_owners any more."
+    return ""
 
 
 def _why(olds: Props, news: Props) -> tuple[str, ...]:

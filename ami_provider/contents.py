@@ -32,6 +32,9 @@ SIGNED = re.compile(
 """What makes a URL a secret: S3's and CloudFront's, Google's and Azure's signatures, tokens."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+KEY = re.compile(
+    r"arn:aws[\w-]*:kms:[\w-]+:\d{12}:(key|alias)/\S+|alias/\S+|(mrk-)?[0-9a-f-]{32,36}"
+)
 
 
 class Frozen(BaseModel):
@@ -117,6 +120,13 @@ def check_destination(value: str) -> str:
                 f"{value!r} is under {folder}, which belongs to the system or is emptied before "
                 f"imaging. Choose a folder such as /opt/ml/models."
             )
+    return value
+
+
+def check_key_name(value: str) -> str:
+    """The name of a KMS key; raises ValueError where it cannot be one."""
+    if not KEY.fullmatch(value):
+        raise ValueError(f"{value!r} is not a KMS key: give its ID, its ARN, or alias/NAME.")
     return value
 
 

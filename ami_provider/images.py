@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from ami_provider import tags, waiting
 from ami_provider.aws import Aws
@@ -45,9 +46,14 @@ def _is_usable(job: Job, image: Image) -> bool:
     return known and image.state in STATES
 
 
-def create_image(job: Job, machine_id: str) -> Image:
-    """CreateImage of the quiet machine; if the name is taken, the AMI of the one who took it."""
-    listed = tags.to_list(job.get_tags("image"))
+def create_image(
+    job: Job, machine_id: str, on_snapshots: Mapping[str, str] = MappingProxyType({})
+) -> Image:
+    """CreateImage of the quiet machine; if the name is taken, the AMI of the one who took it.
+
+    `on_snapshots` are tags that its snapshots get beside those that the AMI has too.
+    """
+    named = job.get_tags("image")
     try:
         made = job.aws.ec2.create_image(
             InstanceId=machine_id,
@@ -55,8 +61,8 @@ def create_image(job: Job, machine_id: str) -> Image:
             Description=f"{tags.get_path(job.lineage)} {job.fingerprint[:16]}"[:255],
             NoReboot=True,
             TagSpecifications=[
-                {"ResourceType": "image", "Tags": listed},
-                {"ResourceType": "snapshot", "Tags": listed},
+                {"ResourceType": "image", "Tags": tags.to_list(named)},
+                {"ResourceType": "snapshot", "Tags": tags.to_list({**named, **on_snapshots})},
             ],
         )
         return Image(made["ImageId"], job.ami_name, "pending")

@@ -94,14 +94,14 @@ class BakedAmiProvider(ResourceProvider):
 
     @readable
     def read(self, id_: str, props: Props) -> ReadResult:
-        from ami_provider.life import find_ami
+        from ami_provider.refreshing import find_ami
 
         outs = find_ami(id_, props)
         return ReadResult(id_ if outs else "", outs or {})
 
     @readable
     def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
-        from ami_provider.life import update_ami
+        from ami_provider.updating import update_ami
 
         return UpdateResult(update_ami(_id, _olds, _news))
 

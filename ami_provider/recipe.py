@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ami_provider.contents import ContainerImage, Frozen, Model, find_clashes
+from ami_provider.contents import ContainerImage, Frozen, Model, check_key_name, find_clashes
 from ami_provider.faults import Path, refuse
 
 BaseUpdate = Literal["with-content", "always", "never"]
@@ -226,9 +226,6 @@ class ImageRecipe(Frozen):
     @field_validator("encryption_key")
     @classmethod
     def _names_a_key(cls, value: str | None) -> str | None:
-        pattern = (
-            r"arn:aws[\w-]*:kms:[\w-]+:\d{12}:(key|alias)/\S+|alias/\S+|(mrk-)?[0-9a-f-]{32,36}"
-        )
-        if value is not None and not re.fullmatch(pattern, value):
-            raise ValueError(f"{value!r} is not a KMS key: give its ID, its ARN, or alias/NAME.")
+        if value is not None:
+            check_key_name(value)
         return value

@@ -162,7 +162,7 @@ def find_bake_faults(
     unknown: frozenset[str] = frozenset(),
 ) -> list[Fault]:
     """What a bake would fail on, beyond the recipe: asked only where one is coming."""
-    questions: list[Question[None]] = [
+    questions: list[Question[object]] = [
         partial(check_http, model, f"recipe.models[{i}]")
         for i, model in enumerate(recipe.models)
         if model.is_http and not touches(unknown, f"recipe.models[{i}]")

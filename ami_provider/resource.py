@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -14,9 +14,11 @@ from ami_provider.arguments import (
     BaseAmiArgs,
     BuildSiteArgs,
     ContainerImageArgs,
+    CopyArgs,
     ExtraStepArgs,
     ImageRecipeArgs,
     ModelArgs,
+    PublicationArgs,
     RootVolumeArgs,
     SystemUpdateArgs,
     TimeoutsArgs,
@@ -31,9 +33,11 @@ __all__ = [
     "BaseAmiArgs",
     "BuildSiteArgs",
     "ContainerImageArgs",
+    "CopyArgs",
     "ExtraStepArgs",
     "ImageRecipeArgs",
     "ModelArgs",
+    "PublicationArgs",
     "RootVolumeArgs",
     "SystemUpdateArgs",
     "TimeoutsArgs",
@@ -44,8 +48,9 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
     """An AMI with container images and models in it, baked when its content changes.
 
     A change of `recipe` that changes content replaces the AMI (the new one first); a change of
-    `site`, `tags` or `keep` does not. Every fault of the inputs is told at preview, on its own
-    property. It leaves behind one AMI and its snapshots, as many earlier ones as `keep` says, and
+    `site`, `tags`, `keep`, `publication` or `trusted_owners` does not. Every fault of the inputs is
+    told at preview, on its own property. It leaves behind one AMI, its copies and their snapshots,
+    as many earlier ones as `keep` says, and
     nothing once it is destroyed.
     """
 
@@ -65,6 +70,13 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
     """The EBS snapshots behind the AMI."""
     region: pulumi.Output[str]
     """The region the AMI is in."""
+    owner_id: pulumi.Output[str]
+    """`self`, or the trusted account whose AMI is used."""
+    copies: pulumi.Output[dict[str, str]]
+    """The copies' AMI IDs by region."""
+    published: pulumi.Output[dict[str, Any]]
+    """As EC2 has it: `shared_with`, `deprecate_at`, `deregistration_protection`; empty where
+    nothing was asked for."""
 
     def __init__(
         self,
@@ -74,6 +86,8 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
         site: BuildSiteArgs,
         tags: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
         keep: pulumi.Input[int] | None = None,
+        publication: PublicationArgs | None = None,
+        trusted_owners: pulumi.Input[Sequence[pulumi.Input[str]]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`name` becomes part of the AMI's name. `tags` go on everything that is made for it.
@@ -81,6 +95,10 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
         `keep`: how many earlier AMIs stay for a rollback once another one has replaced them (0).
         One that is still in use is not removed; destroying the resource removes them all, and so
         does a replacement with `delete_before_replace`.
+
+        `trusted_owners` are accounts whose shared AMIs of the same content are used instead of a
+        bake. Their tags cannot be seen, so what they share is taken as verified; nothing of theirs
+        is ever changed. `publication` is for AMIs of this account only.
 
         Where an input is an output of a resource of the same program, pass what AWS answers (an
         `arn`, an `id`, a `repository_url`) rather than a name that is known beforehand: a known
@@ -101,6 +119,8 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
             "site": to_inputs(site),
             "tags": tags or {},
             "keep": keep,
+            "publication": to_inputs(publication),
+            "trusted_owners": trusted_owners,
             "lineage": lineage,
         }
         shown = dict.fromkeys(OUTPUTS)

@@ -70,9 +70,7 @@ class BuildSite(Frozen):
     @field_validator("region")
     @classmethod
     def _is_region(cls, value: str) -> str:
-        if not is_region(value):
-            raise ValueError(f"{value!r} is not a region such as ap-northeast-2.")
-        return value
+        return check_region(value)
 
     @field_validator("subnet_ids")
     @classmethod
@@ -175,6 +173,13 @@ class Lineage(Frozen):
 def is_region(value: str) -> bool:
     """Whether it has the form of a region's name, such as ap-northeast-2."""
     return bool(re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d", value))
+
+
+def check_region(value: str) -> str:
+    """The region's name, if it has the form of one; raises ValueError otherwise."""
+    if not is_region(value):
+        raise ValueError(f"{value!r} is not a region such as ap-northeast-2.")
+    return value
 
 
 def is_instance_type(value: str) -> bool:

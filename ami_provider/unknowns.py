@@ -16,6 +16,7 @@ STAND_INS: dict[str, Any] = {
     "repository": REPOSITORY,
     "images": [{"repository": REPOSITORY, "tag": "not-known-yet"}],
     "models": [],
+    "copies": [],
     "extra_steps": [],
     "tag": "not-known-yet",
     "digest": f"sha256:{'0' * 64}",
@@ -32,6 +33,8 @@ ITEMS = {
     "security_group_ids": "sg-{:08x}",
     "instance_types": "t{}.unknown",
     "hold": "not-known-yet-{}",
+    "share_with": "{:012d}",
+    "trusted_owners": "{:012d}",
 }
 
 
@@ -82,6 +85,8 @@ def _stand_in(path: Path) -> Any:
     last, above = path[-1], path[-2] if len(path) > 1 else ""
     if isinstance(last, int):
         return _item(str(above), last)
+    if isinstance(above, int) and path[-3] == "copies" and last == "region":
+        return f"xx-none-{above % 10}"
     if isinstance(above, int) and last in (model := _item("models", above)):
         return model[last]
     if last in ITEMS:
@@ -97,6 +102,8 @@ def _item(listed: str, index: int) -> Any:
             return {"repository": REPOSITORY, "tag": name}
         case "models":
             return {"source": f"s3://not-known-yet/{index}", "destination": f"/opt/{name}"}
+        case "copies":
+            return {"region": f"xx-none-{index % 10}"}
         case "extra_steps":
             return {"name": name, "script": "true"}
     return ITEMS[listed].format(index) if listed in ITEMS else None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic.alias_generators import to_camel
 
 from settings.shapes import (
+    AccountId,
     Address,
     BaseAmi,
     Bucket,
@@ -15,11 +16,14 @@ from settings.shapes import (
     Digest,
     GroupId,
     KeyArn,
+    KmsKey,
     LogPlace,
     MachineType,
     Minutes,
     ModelSource,
+    Moment,
     Rate,
+    Region,
     Repository,
     RetentionDays,
     Sha256,
@@ -149,6 +153,31 @@ class Job(_Section):
     attempts: int = Field(3, ge=1, le=10)
 
 
+class Copy(_Section):
+    """A region that gets a copy of the AMI."""
+
+    region: Region
+    encryption_key: KmsKey | None = None
+
+
+class Publication(_Section):
+    """Who else may use the AMI, where else it is, until when. Nothing here rebakes it."""
+
+    share_with: tuple[AccountId, ...] | None = Field(None, max_length=40)
+    share_snapshots: bool = False
+    copies: tuple[Copy, ...] = Field((), max_length=10)
+    deprecate_after_days: int | None = Field(None, ge=1, le=3650)
+    deprecate_at: Moment | None = None
+    deregistration_protection: bool | None = None
+
+    @field_validator("deprecate_at")
+    @classmethod
+    def _one_date(cls, date: str | None, info: ValidationInfo) -> str | None:
+        if date and info.data.get("deprecate_after_days"):
+            raise ValueError("is given beside deprecateAfterDays; keep one of the two")
+        return date
+
+
 class Settings(_Section):
     """Everything that a stack may say under `baked-ami:`. Pulumi.example.yaml explains each."""
 
@@ -171,6 +200,8 @@ class Settings(_Section):
     build: Build = Build()
     batch: Batch = Batch()
     job: Job = Job()
+    publication: Publication | None = None
+    trusted_owners: tuple[AccountId, ...] = Field((), max_length=40)
     tags: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("image_digest")
@@ -217,5 +248,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "batch": Batch,
     "job": Job,
     "models": Model,
+    "publication": Publication,
+    "copies": Copy,
 }
 """The model behind each key that holds a map, or a list of maps."""

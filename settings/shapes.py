@@ -64,6 +64,13 @@ def _rate(value: Any, check: ValidatorFunctionWrapHandler) -> int | str:
     return rate
 
 
+def _account(account: object) -> object:
+    """YAML reads 12 digits without quotes as a number, and a leading zero is lost."""
+    if isinstance(account, int):
+        raise ValueError("is read as a number: put the account ID in quotes")
+    return account
+
+
 def _retention(days: int) -> int:
     if days not in RETENTION_DAYS:
         raise ValueError(f"is {days}, but CloudWatch Logs takes {RETENTION_DAYS}")
@@ -71,6 +78,23 @@ def _retention(days: int) -> int:
 
 
 Repository = Annotated[str, AfterValidator(_repository)]
+AccountId = Annotated[
+    str, _shaped(r"\d{12}", "an account ID: 12 digits"), BeforeValidator(_account)
+]
+Region = Annotated[str, _shaped(r"[a-z]{2,4}(-[a-z]+)+-\d", "a region like us-west-2")]
+KmsKey = Annotated[
+    str,
+    _shaped(
+        r"arn:aws[\w-]*:kms:[\w-]+:\d{12}:(key|alias)/\S+|alias/\S+|(mrk-)?[0-9a-f-]{32,36}",
+        "a KMS key's ID, its ARN or alias/NAME",
+    ),
+]
+Moment = Annotated[
+    str,
+    _shaped(
+        r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?", "a date like 2027-05-01 or 2027-05-01T12:00Z"
+    ),
+]
 SubnetId = Annotated[str, _shaped(r"subnet-[0-9a-f]{8,17}", "a subnet ID like subnet-0a1b2c3d")]
 GroupId = Annotated[str, _shaped(r"sg-[0-9a-f]{8,17}", "a security group ID like sg-0a1b2c3d")]
 VpcId = Annotated[str, _shaped(r"vpc-[0-9a-f]{8,17}", "a VPC ID like vpc-0a1b2c3d")]

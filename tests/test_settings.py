@@ -195,6 +195,25 @@ def test_every_fault_is_told_at_once() -> None:
             "batch.volumeInitializationRate",
             "auto, off or 100-300",
         ),
+        ({"trustedOwners": [123456789012]}, "trustedOwners[0]", "put the account ID in quotes"),
+        ({"trustedOwners": ["1234"]}, "trustedOwners[0]", "an account ID: 12 digits"),
+        ({"publication": {"shareWth": []}}, "publication.shareWth", "did you mean shareWith?"),
+        (
+            {"publication": {"copies": [{"region": "Oregon"}]}},
+            "publication.copies[0].region",
+            "a region like us-west-2",
+        ),
+        (
+            {"publication": {"copies": [{"region": "us-west-2", "encryptionKey": "my key"}]}},
+            "publication.copies[0].encryptionKey",
+            "alias/NAME",
+        ),
+        (
+            {"publication": {"deprecateAfterDays": 9, "deprecateAt": "2027-05-01"}},
+            "publication.deprecateAt",
+            "beside deprecateAfterDays",
+        ),
+        ({"publication": {"deprecateAt": "soon"}}, "publication.deprecateAt", "a date like 2027"),
         ({"batch": {"jobMinutesOnUpdate": 361}}, "batch.jobMinutesOnUpdate", "equal to 360"),
         (
             {"batch": {"fastSnapshotRestoreZones": ["ap-northeast-2a"]}},

@@ -44,6 +44,33 @@ def find_baked(recipe: ResolvedRecipe, aws: Aws) -> dict[str, Any] | None:
     }
 
 
+def find_shared(wanted: str, owners: tuple[str, ...], aws: Aws) -> dict[str, Any] | None:
+    """`ami_id`, `ami_name`, `owner_id` of the newest AMI of this fingerprint that one of these
+    accounts shares with this one.
+
+    Another account's tags cannot be seen: its name tells the fingerprint, and that it is shared
+    tells that its owner's program has verified it. Raises `FaultsError`.
+    """
+    if not owners:
+        return None
+    filters: Any = [
+        {"Name": "name", "Values": [tags.get_ami_name("*", wanted)]},
+        {"Name": "state", "Values": ["available"]},
+    ]
+    try:
+        pages = aws.ec2.get_paginator("describe_images").paginate(
+            Owners=list(owners), Filters=filters, IncludeDeprecated=True
+        )
+        found: list[Any] = [image for page in pages for image in page["Images"]]
+    except Exception as error:
+        raise fault_of(error, "trusted_owners", "ec2:DescribeImages", on="") from None
+    if not found:
+        return None
+    image = max(found, key=lambda one: str(one["CreationDate"]))
+    named = str(image["Name"])
+    return {"ami_id": str(image["ImageId"]), "ami_name": named, "owner_id": str(image["OwnerId"])}
+
+
 def get_snapshot_ids(image: Any) -> list[str]:
     """The snapshots behind an AMI as EC2 describes it."""
     disks = (m.get("Ebs", {}).get("SnapshotId") for m in image.get("BlockDeviceMappings", []))

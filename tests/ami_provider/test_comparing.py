@@ -63,5 +63,5 @@ def test_a_long_list_of_changes_is_cut() -> None:
     new = OLD | {"fingerprint": "g", "manifest": {"models": models}}
     told = compare(OLD, new).lines
     assert len(told) == MAX_LINES + 1
-    assert told[1] == "  model 0000: added"
+    assert told[1] == "  model 0000: added (sha256 1)"
     assert told[-1] == f"  and {1000 - MAX_LINES + 1} more"

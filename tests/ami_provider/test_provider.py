@@ -13,7 +13,7 @@ import pytest
 from pulumi.dynamic import ConfigureRequest
 from pulumi.dynamic.dynamic import serialize_provider
 
-from ami_provider import aws, life
+from ami_provider import aws, life, refreshing, updating
 from ami_provider.bake import BakedImage
 from ami_provider.checking import Checked
 from ami_provider.errors import BakeError
@@ -28,7 +28,8 @@ from tests.ami_provider.samples import REGION
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     with open_account(monkeypatch) as opened:
         monkeypatch.setattr(aws, "get_aws", lambda _: opened.aws)
-        monkeypatch.setattr(life, "get_aws", lambda _: opened.aws)
+        for module in (life, refreshing, updating):
+            monkeypatch.setattr(module, "get_aws", lambda _: opened.aws)
         monkeypatch.setattr(
             "ami_provider.checking.check_inputs.__defaults__", (lambda _: opened.aws,)
         )
