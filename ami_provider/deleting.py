@@ -9,6 +9,7 @@ from typing import Literal
 from ami_provider import tags, waiting
 from ami_provider.aws import Aws
 from ami_provider.claims import choose_kept, find_successor, read_claim
+from ami_provider.copies import find_copies
 from ami_provider.errors import BakeError
 from ami_provider.image_removal import delete_image, disable_image
 from ami_provider.image_state import Image, get_state
@@ -20,6 +21,7 @@ from ami_provider.ownership import (
     read_claims,
     read_keep,
 )
+from ami_provider.publishing import withdraw
 from ami_provider.site import Lineage
 from ami_provider.uses import User, find_machines, find_users
 
@@ -39,13 +41,19 @@ class Owner:
 
 
 def delete_ami(
-    image_id: str, *, owner: Owner, nonce: str, snapshot_ids: tuple[str, ...] = ()
+    image_id: str,
+    *,
+    owner: Owner,
+    nonce: str,
+    snapshot_ids: tuple[str, ...] = (),
+    regions: Collection[str] = (),
 ) -> Outcome:
     """Let go of one AMI of the resource. May be repeated, and after any interruption.
 
     `nonce` is the claim that the state has. `stale`: a later create took it again, nothing was
     changed. `kept`: another AMI has replaced it, and it stays for a rollback. `shared`: others own
-    it, only this claim went. `deleted`: it and its snapshots are gone, also when they were before.
+    it, only this claim went. `deleted`: it and its snapshots are gone, also when they were before,
+    and so are its copies; `regions` has theirs, for an AMI that is gone with its tags.
     Where nothing replaces it, the earlier AMIs that were kept go with it. Raises `BakeError` with
     everything that uses one of the AMIs that have to go; nothing was changed then.
     """
@@ -63,14 +71,14 @@ def delete_ami(
     gone = image or Image(image_id, "", "gone", snapshot_ids)
     if successor is None:
         earlier = [held[i] for i in sorted(claims, key=lambda i: claims[i].turn) if i != image_id]
-        return _let_go([*earlier, gone], owner, held)
+        return _let_go([*earlier, gone], owner, held, regions)
     kept = choose_kept(claims, successor, read_keep(held[successor], owner.lineage))
     if mine is not None and image_id in kept:
         keep_for_rollback(owner.aws, image_id, owner.lineage, mine)
         owner.report(f"{image_id} stays for a rollback")
         outcome: Outcome = "kept"
     else:
-        outcome = _let_go([gone], owner, held)
+        outcome = _let_go([gone], owner, held, regions)
     _prune([held[i] for i in claims if i not in (image_id, successor, *kept)], owner, held)
     return outcome
 
@@ -102,29 +110,52 @@ class InUseError(BakeError):
 InUseError.__module__ = "builtins"
 
 
-def _let_go(images: list[Image], owner: Owner, held: Collection[str]) -> Outcome:
-    """Let go of these AMIs, all or none; what became of the last one."""
+Places = list[tuple[Aws, Image]]
+"""AMIs with the clients of their regions."""
+
+
+def _let_go(
+    images: list[Image], owner: Owner, held: Collection[str], regions: Collection[str] = ()
+) -> Outcome:
+    """Let go of these AMIs, all or none; what became of the last one, whose copies are there too.
+
+    A copy in another region goes with the AMI that it was made of.
+    """
+    copies = {
+        image.id: _find_copies(owner, image, regions if image is images[-1] else ())
+        for image in images
+    }
     ours = [image for image in images if not find_others(image, owner.lineage)]
-    _refuse_used(ours, owner, held)
+    _refuse_used([p for i in ours for p in ((owner.aws, i), *copies[i.id])], owner, held)
     outcomes = [
-        _delete_last(image, owner) if image in ours else _leave(image, owner, held)
+        _delete_last(image, copies[image.id], owner)
+        if image in ours
+        else _leave(image, copies[image.id], owner, held)
         for image in images
     ]
     return outcomes[-1]
 
 
-def _leave(image: Image, owner: Owner, held: Collection[str]) -> Outcome:
-    """Others own it too: only the claim goes. If they let go in the same moment, the AMI goes."""
+def _find_copies(owner: Owner, image: Image, regions: Collection[str]) -> Places:
+    return [(owner.aws.at(region), copy) for region, copy in find_copies(owner.aws, image, regions)]
+
+
+def _leave(image: Image, copies: Places, owner: Owner, held: Collection[str]) -> Outcome:
+    """Others own it too: only what this owner asked of it goes, and then its claim.
+
+    If they let go in the same moment, the AMI goes.
+    """
+    withdraw(image.id, lineage=owner.lineage, aws=owner.aws, report=owner.report)
     drop_claim(owner.aws, image.id, owner.lineage)
     left = get_state(owner.aws, image.id)
     if left is not None and not tags.find_owners(left.tags):
-        _refuse_used([left], owner, held)
-        return _delete_last(left, owner)
+        _refuse_used([(owner.aws, left), *copies], owner, held)
+        return _delete_last(left, copies, owner)
     owner.report(f"{image.id} stays for its other owners")
     return "shared"
 
 
-def _delete_last(image: Image, owner: Owner) -> Outcome:
+def _delete_last(image: Image, copies: Places, owner: Owner) -> Outcome:
     """Delete an AMI that nobody else owned or used a moment ago; look again before it is final."""
     aws = owner.aws
     if image.state != "gone":
@@ -138,6 +169,7 @@ def _delete_last(image: Image, owner: Owner) -> Outcome:
                 return "stale"
             if find_others(again, owner.lineage):
                 undo()
+                withdraw(image.id, lineage=owner.lineage, aws=aws, report=owner.report)
                 drop_claim(aws, image.id, owner.lineage)
                 owner.report(f"{image.id} stays for the owner that has just taken it")
                 return "shared"
@@ -145,18 +177,22 @@ def _delete_last(image: Image, owner: Owner) -> Outcome:
             if launched:
                 undo()
                 raise _in_use({image.id: launched})
-        owner.report(f"deregistering {image.id} and deleting {len(image.snapshot_ids)} snapshots")
+        snapshots = sum(len(one.snapshot_ids) for _, one in ((aws, image), *copies))
+        also = f" and its {len(copies)} copies" if copies else ""
+        owner.report(f"deregistering {image.id}{also} and deleting {snapshots} snapshots")
+    for there, copy in copies:
+        delete_image(there, copy)
     delete_image(aws, image)
     return "deleted"
 
 
-def _refuse_used(images: list[Image], owner: Owner, held: Collection[str]) -> None:
+def _refuse_used(images: Places, owner: Owner, held: Collection[str]) -> None:
     """Raise with everything that uses the AMIs; wait for machines that are ending already."""
     said = False
 
     def find_all() -> dict[str, list[User]]:
-        there = [image for image in images if image.state != "gone"]
-        return {i.id: find_users(owner.aws, i, owner.lineage, held) for i in there}
+        there = [(aws, image) for aws, image in images if image.state != "gone"]
+        return {i.id: find_users(aws, i, owner.lineage, held) for aws, i in there}
 
     def look() -> dict[str, list[User]] | None:
         nonlocal said

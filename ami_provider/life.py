@@ -16,7 +16,7 @@ from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.publishing import UNPUBLISHED
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
-from ami_provider.updating import get_given, is_foreign, publish_asked
+from ami_provider.updating import get_copies, get_given, is_foreign, publish_asked
 
 
 def create_ami(props: Props) -> Props:
@@ -78,6 +78,7 @@ def delete_owned(image_id: str, props: Props) -> None:
         owner=Owner(aws, lineage, create_announcer(lineage.urn)),
         nonce=nonce,
         snapshot_ids=tuple(map(str, props.get("snapshot_ids", []))),
+        regions=tuple(get_copies(props)),
     )
     if not list_held(aws, lineage):  # The end of the resource, and of what it ever began.
         remove_abandoned(aws, lineage)
