@@ -123,7 +123,7 @@ def test_each_field_makes_another_image() -> None:
 
 def test_the_table_covers_every_field_of_a_recipe() -> None:
     """Down to the last leaf: a row says that it is content, or that it is not."""
-    steps = to(extra_steps=(STEP_A,))
+    steps = having(extra_steps=(STEP_A,))
     content = {leaf for _, change, _ in GOLDEN for leaf in _changed(change, steps)}
     other = {leaf for _, change in SAME for leaf in _changed(change, steps)}
     assert content | other == list_leaves(ResolvedRecipe)

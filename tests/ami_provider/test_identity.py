@@ -156,7 +156,12 @@ SITE: dict[str, Any] = {
     "base_update": "never",
     **{f"timeouts.{name}": 7 for name in Timeouts.model_fields},
 }
-BESIDES: dict[str, Any] = {"tags": {"team": "vision"}, "keep": 3}
+BESIDES: dict[str, Any] = {
+    "tags": {"team": "vision"},
+    "keep": 3,
+    "publication": {"deprecate_after_days": 90},
+    "trusted_owners": ["111111111111"],
+}
 """Inputs beside recipe and site; none of them is content."""
 ELSEWHERE = {"region", "tags"}
 """Fields of the parsed site that come from elsewhere, or that replace (test_comparing)."""
