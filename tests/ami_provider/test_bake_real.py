@@ -16,6 +16,7 @@ from ami_provider.image_removal import delete_image
 from ami_provider.image_state import Image
 from ami_provider.images import create_image, wait_until_available
 from ami_provider.provision import list_stages, provision
+from ami_provider.recipe import BaseAmi
 from ami_provider.verify import verify
 from tests.ami_provider.clouds import EMPTY, ONE_AMI, Bakery, extra, open_bakery
 from tests.ami_provider.real_machines import create_job, do, running
@@ -75,8 +76,9 @@ def test_from_an_empty_base_to_a_verified_ami(bakery: Bakery) -> None:
     assert bakery.count() == EMPTY
 
 
-def test_each_step_a_second_time_changes_nothing(bakery: Bakery) -> None:
-    recipe = bakery.resolve()
+@pytest.mark.parametrize("base", ["al2023-gpu", "al2-gpu"])
+def test_each_step_a_second_time_changes_nothing(bakery: Bakery, base: str) -> None:
+    recipe = bakery.resolve(base=BaseAmi(source=base))
     job = create_job(bakery, recipe)
     with running(job, "builder", recipe.base.ami_id) as machine:
         provision(job, machine)
