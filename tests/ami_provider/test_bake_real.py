@@ -139,8 +139,24 @@ def test_the_smoke_command_runs_beside_the_models_or_refuses_the_ami(bakery: Bak
     recipe = bakery.resolve()
     model = recipe.models[0].destination
 
-    baked = bakery.bake(recipe, bakery.site(smoke_command=f"test -s {model}"))
+    command = f"test -s {model} && nvidia-smi -L"
+    bakery.aws.s3.create_bucket(
+        Bucket="logs", CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"}
+    )
+
+    site = bakery.site(smoke_command=command, logs="s3://logs/team/")
+    baked = bakery.bake(recipe, site)
+    job = create_job(bakery, recipe)
     delete(bakery, baked.ami_id, baked.owner_nonce)
+
+    listed = bakery.aws.s3.list_objects_v2(Bucket="logs")["Contents"]
+    kept = {entry["Key"].rpartition("/")[2]: entry["Key"] for entry in listed}
+    steps = [step.name for stage in list_stages(job) for step in stage]
+    assert kept.keys() == {f"{name}.log" for name in [*steps, "verify"]}
+    assert all(key.startswith(f"team/{baked.name}/i-") for key in kept.values())
+    log = bakery.aws.s3.get_object(Bucket="logs", Key=kept["verify.log"])["Body"].read().decode()
+    assert "the smoke command succeeded" in log
+    assert "GPU 0: NVIDIA A10G" in log
     with pytest.raises(BakeError, match=r"is refused.*smoke command failed") as raised:
         bakery.bake(recipe, bakery.site(smoke_command="echo no such class; exit 3"))
 
