@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import json
 import re
 import secrets
@@ -152,23 +151,30 @@ def _find_reply(aws: Aws, machine_id: str, command_id: str) -> Reply | None:
 
 def deliver(aws: Aws, machine_id: str, files: Mapping[str, bytes]) -> None:
     """Put files below `STATE` on the machine, each whole or not at all; none is on its disk."""
-    script = [f"put() {{ base64 -d >{STATE}/$1.new; mv -f {STATE}/$1.new {STATE}/$1; }}"]
+    script = [f"put() {{ base64 -d >{STATE}/$1.$$; mv -f {STATE}/$1.$$ {STATE}/$1; }}"]
     for name, content in sorted(files.items()):
         script += [f"put {shlex.quote(name)} <<'.'", base64.encodebytes(content).decode() + "."]
     packed = gzip.compress("\n".join([*script, ""]).encode(), mtime=0)
     text = base64.b64encode(packed).decode()
-    digest = hashlib.sha256(packed).hexdigest()[:16]
+    name = secrets.token_hex(8)  # Its own: another client may deliver to this machine just now.
     folder = f"{STATE}/delivery"
     head = f"set -eu; umask 077; mkdir -p {folder} {STATE}/steps"
     chunks = [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
     for number, chunk in enumerate(chunks):
-        lines = [head, f"cat >{folder}/{digest}.{number:04} <<'.'", chunk, "."]
-        if number == len(chunks) - 1:
-            parts = f"{folder}/{digest}.????"
+        part = f"{folder}/{name}.{number:04}"
+        lines = [head, f"cat >{part}-$$ <<'.'", chunk, ".", f"mv -f {part}-$$ {part}"]
+        if number == len(chunks) - 1:  # Perhaps run twice at once, when its answer was lost.
+            whole = f"{folder}/{name}"
             lines += [
-                f"cat {parts} | base64 -di | gzip -dc >{folder}/{digest}.sh",
-                f"bash -eu {folder}/{digest}.sh",
-                f"rm -f {parts} {folder}/{digest}.sh",
+                f"exec 9>{whole}.lock",
+                "flock 9",
+                f"if [ ! -e {whole}.done ]; then",
+                f"cat {whole}.[0-9][0-9][0-9][0-9] | base64 -di | gzip -dc >{whole}.sh",
+                f"bash -eu {whole}.sh",
+                f"touch {whole}.done",
+                f"rm -f {whole}.sh",
+                "fi",
+                f"find {folder} -name '{name}.[0-9]*' -delete",
             ]
         why = f"deliver the steps ({number + 1} of {len(chunks)})"
         _insist(aws, machine_id, "\n".join(lines), why)
