@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from toolchain.base_disk import ensure_base_disk
-from toolchain.debian import ensure_packages
+from toolchain.debian import ensure_browser, ensure_packages
 from toolchain.environment import CHECKOUT, VENV, ensure_venv, link_cli
 from toolchain.errors import SetupError
 from toolchain.locks import locked
@@ -26,6 +26,7 @@ def main() -> int:
             sys.stdout.write(f"{cli.folder}\n")
         elif part == "debian":
             ensure_packages()
+            ensure_browser()
         else:
             with locked(CHECKOUT, waiting_for="setting up this checkout"):
                 _set_up()
@@ -50,6 +51,7 @@ def _set_up() -> None:
         say(f"Using {_which(cli)} in {cli.folder}.")
     link_cli(cli)
     ensure_packages()
+    ensure_browser()
     ensure_base_disk()
 
 

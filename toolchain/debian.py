@@ -1,4 +1,4 @@
-"""The Debian packages that the local cloud's real machines need: named first, then installed."""
+"""The Debian packages that real machines and the tests need: named first, then installed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,20 @@ SWITCH = "BAKED_AMI_DEBIAN_PACKAGES"
 
 RECORDED = "the local cloud's machines are then only recorded, nothing runs on them"
 
+BROWSER_LIST = CHECKOUT / "tests" / "debian-packages.txt"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+"""Commands that a Chromium goes by; the first on PATH is taken."""
+NO_BROWSER = "the tests that look at a report in a browser then fail; nothing else needs one"
 
-def ensure_packages(*, listed_in: Path = LIST) -> None:
-    """Install what is missing, as root on Debian; anywhere else say what will be lacking.
+
+def ensure_browser() -> None:
+    """As `ensure_packages`, for the browser that tests open a report in; any Chromium will do."""
+    if find_chromium() is None:
+        ensure_packages(listed_in=BROWSER_LIST, lost=NO_BROWSER)
+
+
+def ensure_packages(*, listed_in: Path = LIST, lost: str = RECORDED) -> None:
+    """Install what is missing, as root on Debian; anywhere else say what will be `lost`.
 
     Never fails: without these packages the local cloud still works, with machines that are only
     recorded. Asks nothing and changes nothing when everything is there.
@@ -31,24 +42,29 @@ def ensure_packages(*, listed_in: Path = LIST) -> None:
     wanted = read_list(listed_in)
     if not wanted or shutil.which("dpkg-query") is None:
         if wanted:
-            say(f"This is not a Debian system: {RECORDED}.")
+            say(f"This is not a Debian system: {lost}.")
         return
     missing = find_missing(wanted)
     if not missing:
         return
     names = " ".join(missing)
     if os.environ.get(SWITCH, "").lower() in {"no", "0", "false"}:
-        say(f"Not installed, as {SWITCH} says: {names}; {RECORDED}.")
+        say(f"Not installed, as {SWITCH} says: {names}; {lost}.")
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        say(f"Missing for real machines: {names}; {RECORDED}.")
+        say(f"Missing: {names}; {lost}.")
         say(f"  To have them: run `apt-get install --no-install-recommends {names}` as root.")
         return
-    say(f"Installing Debian packages for real machines: {names} ({SWITCH}=no forbids it).")
+    say(f"Installing Debian packages: {names} ({SWITCH}=no forbids it).")
     try:
         _install(missing)
     except SetupError as error:
-        say(f"{error}\n  Going on without: {RECORDED}.")
+        say(f"{error}\n  Going on without: {lost}.")
+
+
+def find_chromium() -> str | None:
+    """The path of the Chromium that is on PATH."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def read_list(path: Path) -> list[str]:

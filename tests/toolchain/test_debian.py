@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolchain.base_disk import ensure_base_disk
-from toolchain.debian import SWITCH, ensure_packages, read_list
+from toolchain.debian import SWITCH, ensure_browser, ensure_packages, read_list
 
 QUERY = """#!/bin/sh
 for name; do
@@ -123,6 +123,22 @@ def test_another_system_is_told_once(
     monkeypatch.setenv("PATH", str(debian.root / "empty"))
     debian.ensure("lack")
     assert capsys.readouterr().err.startswith("This is not a Debian system")
+
+
+def test_a_browser_is_installed_where_there_is_none(
+    debian: Debian, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(debian.root))  # of which a Chromium is no part
+    for name in ("sh", "cat", "grep"):
+        (debian.root / name).symlink_to(f"/bin/{name}")
+    ensure_browser()
+    assert "the tests that look at a report in a browser then fail" in capsys.readouterr().err
+    assert "install --yes --no-install-recommends chromium" in debian.apt_calls()[0]
+
+    (debian.root / "apt").unlink()
+    (debian.root / "google-chrome").symlink_to("/bin/true")
+    ensure_browser()
+    assert debian.apt_calls() == []
 
 
 def test_a_list_that_is_not_there_asks_for_nothing(tmp_path: Path) -> None:
