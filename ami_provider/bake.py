@@ -126,10 +126,12 @@ def _bake(job: Job, keep: int, trusted_owners: tuple[str, ...]) -> BakedImage:
         with remove_unless_good(job, image):  # One that somebody owns is never removed.
             if needs_check(image, site):
                 verify(job, image)
+        checksums = _read_checksums(job, image, told)
+        with remove_unless_good(job, image):
             nonce = claim_image(job.aws, image.id, job.lineage, keep)
         if nonce:
             _remove_abandoned(job)
-            return _baked(job, image, told, nonce, adopted=adopted)
+            return _baked(job, image, told, nonce, checksums, adopted=adopted)
         job.say(f"{image.id} was deleted by its last owner meanwhile; once more")
     raise BakeError(f"the AMI {job.ami_name} keeps being deleted", "", "Find out who deletes it.")
 
@@ -291,13 +293,29 @@ def _expect_image(job: Job) -> float:
     return 43 + (layers + models) / 150e6
 
 
-def _baked(
-    job: Job, image: Image, told: dict[str, Any], nonce: str, *, adopted: bool
-) -> BakedImage:
+def _read_checksums(job: Job, image: Image, told: Mapping[str, Any]) -> dict[str, str]:
+    """Each model's SHA-256 by destination: given, told by the builder, or in the snapshot's tags.
+
+    A failure comes before the AMI is owned: it is good, and stays for the next run.
+    """
     known = {m.destination: m.sha256 for m in job.recipe.models if m.sha256}
     found = told.get(MODELS.name, {}).get("models", {})
-    if not found:
-        found = find_checksums(job.aws, job.recipe, image.snapshot_ids)
+    try:
+        return {**known, **(found or find_checksums(job.aws, job.recipe, image.snapshot_ids))}
+    except BakeError as error:
+        error.brief = f"the AMI {image.id} is left, the next `pulumi up` takes it: {error.brief}"
+        raise
+
+
+def _baked(
+    job: Job,
+    image: Image,
+    told: dict[str, Any],
+    nonce: str,
+    checksums: dict[str, str],
+    *,
+    adopted: bool,
+) -> BakedImage:
     return BakedImage(
         ami_id=image.id,
         name=image.name,
@@ -306,7 +324,7 @@ def _baked(
         adopted=adopted,
         owner_nonce=nonce,
         image_digests={i.repository: i.digest for i in job.recipe.images},
-        model_checksums={**known, **found},
+        model_checksums=checksums,
         told=told,
         timings=dict(job.stages.timings),
         warnings=tuple(job.stages.warnings),

@@ -30,19 +30,20 @@ class Standing:
 
 def find_standing(aws: Aws, image_id: str) -> Standing | None:
     """The account's own AMI as EC2 has it; None if it is gone."""
+    action = "ec2:DescribeImages"
     try:
         found = aws.ec2.describe_images(
             ImageIds=[image_id], IncludeDeprecated=True, IncludeDisabled=True
         )["Images"]
         if not found:
             return None
+        action = "ec2:DescribeImageAttribute"
         shared = aws.ec2.describe_image_attribute(ImageId=image_id, Attribute="launchPermission")
     except Exception as error:
         if is_not_found(error):
             return None
         if not is_aws_error(error):
             raise
-        action = "ec2:DescribeImages, ec2:DescribeImageAttribute"
         raise bake_error(error, f"could not look at {image_id}", action) from error
     image, until = read_image(found[0]), found[0].get("DeprecationTime")
     return Standing(

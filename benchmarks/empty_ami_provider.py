@@ -20,8 +20,8 @@ class Anything:
         del given
 
 
-BaseAmiArgs = BuildSiteArgs = ContainerImageArgs = ImageRecipeArgs = ModelArgs = Anything
-RootVolumeArgs = SystemUpdateArgs = TimeoutsArgs = Anything
+BaseAmiArgs = BuildSiteArgs = ContainerImageArgs = CopyArgs = ImageRecipeArgs = Anything
+ModelArgs = PublicationArgs = RootVolumeArgs = SystemUpdateArgs = TimeoutsArgs = Anything
 
 
 class EmptyProvider(ResourceProvider):
@@ -41,7 +41,8 @@ class BakedAmi(Resource):
     fingerprint: pulumi.Output[str]
     manifest: pulumi.Output[dict[str, Any]]
     images: pulumi.Output[list[dict[str, str]]]
+    snapshot_ids: pulumi.Output[list[str]]
 
-    def __init__(self, name: str, *, recipe: object, site: object, tags: dict[str, str]) -> None:
-        del recipe, site, tags
+    def __init__(self, name: str, **given: object) -> None:
+        del given
         super().__init__(EmptyProvider(), name, json.loads(os.environ["BENCHMARK_AMI"]))

@@ -85,7 +85,7 @@ def test_a_newer_base_ami_comes_with_other_content(account: Account) -> None:
     first, *changes = compare(olds, news).lines
     assert first == "the AMI is replaced, because its content changes:"
     assert changes[0].startswith("  base AMI: ")
-    assert changes[1:] == ["  root volume size gib: 30 -> 40"]
+    assert changes[1:] == ["  root volume: size 30 GiB -> 40 GiB"]
 
 
 def test_the_policies_always_and_never(account: Account) -> None:

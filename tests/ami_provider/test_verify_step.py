@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,13 @@ def test_every_pattern_is_one_that_the_tools_take() -> None:
     patterns = [line.split("\t") for line in lines if not line.startswith("#")]
 
     assert all(len(fields) == 2 for fields in patterns)
-    assert {kind for kind, _ in patterns} == {"path", "text"}
+    assert {kind for kind, _ in patterns} == {"path", "text", "log"}
+    for kind, value in patterns:
+        if kind != "path":
+            tried = subprocess.run(
+                ["grep", "-E", "-e", value], input="", capture_output=True, text=True, check=False
+            )
+            assert tried.returncode == 1, f"{value}: {tried.stderr}"  # 2: not a pattern.
 
 
 SMOKE_DOCKER = f"""case "$1" in run) printf '%s\\n' "$@" >"$0.asked"; exit ${{SMOKE_EXIT:-0}};; esac
