@@ -77,10 +77,11 @@ soak: setup ## By hand: random lives of a stack (SEQUENCES=200, FIRST=1 is the f
 		$(VENV_PYTHON) -m pytest -n $(WORKERS) tests/ami_provider/test_soak.py $(ARGS)
 
 .PHONY: check
-check: setup ## Run every check that is not a test: format, lint, types, imports, scripts, locks
-	@$(MAKE) -k check-format check-lint check-types check-imports check-scripts check-locks
+check: setup ## Run every check that is not a test
+	@$(MAKE) -k check-format check-lint check-types check-imports check-scripts \
+		check-workflows check-locks
 
-.PHONY: check-format check-lint check-types check-imports check-scripts check-locks
+.PHONY: check-format check-lint check-types check-imports check-scripts check-workflows check-locks
 check-format:
 	@$(VENV_PYTHON) -m ruff format --check .
 check-lint:
@@ -92,6 +93,8 @@ check-imports:
 check-scripts:
 	@find . \( -name .venv -o -name .git -o -name $(STATE) \) -prune -o -name '*.sh' -print0 \
 		| xargs -0 .venv/bin/shellcheck .ci/run
+check-workflows:
+	@$(VENV_PYTHON) -m toolchain.workflow_lint
 check-locks:
 	@$(VENV_PYTHON) -m toolchain.requirements_lock --check
 

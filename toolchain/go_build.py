@@ -42,6 +42,8 @@ class GoProgram:
     folder: Path
     package: str
     ldflags: str = "-s -w"
+    otherwise: str = GET_EITHER
+    """What to do where it cannot be built."""
 
 
 def go_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -53,28 +55,29 @@ def go_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return kept | {"GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
-def check_go(folder: Path) -> str:
-    """Return the version of the Go that will build `folder`, such as "1.26.8".
+def check_go(program: GoProgram) -> str:
+    """Return the version of the Go that will build `program`, such as "1.26.8".
 
     Raises SetupError where there is none or it is older than GO_NEEDED.
     """
     if shutil.which("go") is None:
         raise SetupError(
-            "There is no Pulumi CLI and no Go to build one with.", resolution=GET_EITHER
+            f"There is no {program.name.removeprefix('the ')} and no Go to build one with.",
+            resolution=program.otherwise,
         )
     said = run(
         ["go", "env", "GOVERSION"],
         doing="Asking Go for its version",
-        cwd=folder,
+        cwd=program.folder,
         env=go_environment(),
-        resolution=lambda _: GET_EITHER,
+        resolution=lambda _: program.otherwise,
     )
     match = re.search(r"go(\d+)\.(\d+)\S*", said)
     if match is None or (int(match[1]), int(match[2])) < GO_NEEDED:
         raise SetupError(
-            f"Go {GO_NEEDED[0]}.{GO_NEEDED[1]} or newer is needed to build the Pulumi CLI; "
+            f"Go {GO_NEEDED[0]}.{GO_NEEDED[1]} or newer is needed to build {program.name}; "
             f"the `go` on PATH ({shutil.which('go')}) is {match[0] if match else repr(said)}.",
-            resolution=GET_EITHER,
+            resolution=program.otherwise,
         )
     return match[0].removeprefix("go")
 
@@ -115,7 +118,7 @@ def build(program: GoProgram, output: Path) -> None:
         cwd=program.folder,
         env=go_environment(),
         on_line=on_line,
-        resolution=_way_out,
+        resolution=lambda lines: _way_out(program, lines),
     )
     say(f"Compiled {program.name} in {in_words(progress.elapsed())}.")
 
@@ -127,7 +130,7 @@ def get_module_folder(program: GoProgram, module: str) -> Path:
         doing=f"Downloading {module}",
         cwd=program.folder,
         env=go_environment(),
-        resolution=_way_out,
+        resolution=lambda lines: _way_out(program, lines),
     )
     match = re.search(r'"Dir": "(.+)"', said)
     if match is None:
@@ -161,12 +164,12 @@ def _download(program: GoProgram) -> int:
         cwd=program.folder,
         env=go_environment(),
         on_line=on_line,
-        resolution=_way_out,
+        resolution=lambda lines: _way_out(program, lines),
     )
     return len(listed.splitlines())
 
 
-def _way_out(last_lines: str) -> str:
+def _way_out(program: GoProgram, last_lines: str) -> str:
     text = last_lines.lower()
     if "no space left" in text or "disk quota" in text:
         return f"free some disk space ({DISK_NEEDED}) and run the same command again"
@@ -181,4 +184,4 @@ def _way_out(last_lines: str) -> str:
         )
     if "checksum mismatch" in text:
         return "something altered a download: `go clean -modcache`, then run the same command again"
-    return f"mend what the lines above name, or {GET_EITHER}"
+    return f"mend what the lines above name, or {program.otherwise}"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.build_cache import cache_root, ensure_built, get_place
 from toolchain.errors import SetupError
 from toolchain.go_build import GET_EITHER, GoProgram, build, check_go, get_module_folder
-from toolchain.locks import locked
 from toolchain.process import run
 from toolchain.report import say
-from toolchain.stamp import STAMP, find_fault, write_stamp
+from toolchain.stamp import find_fault
 
 VERSION = "3.259.0"
 """The newest CLI whose Go module can be had; go.mod of `engine/` pins the same."""
@@ -61,16 +58,11 @@ def ensure_cli(*, besides: Collection[Path] = ()) -> PulumiCli:
     installed = find_installed(besides=besides)
     if installed is not None:
         return installed
-    folder = cache_root() / _cache_key()
-    if find_fault(folder) is None:
-        return PulumiCli(folder / "bin", VERSION, built=True)
-    check_go(ENGINE.folder)
-    with locked(folder.with_name(f"{folder.name}.lock"), waiting_for="building the Pulumi CLI"):
-        fault = find_fault(folder)  # the process waited for may have built it
-        if fault is not None:
-            if folder.exists():
-                say(f"The Pulumi CLI in {folder} is not used: {fault}. Building it again.")
-            _build_into(folder)
+    folder = get_place("pulumi", VERSION, (ENGINE, LANGUAGE_HOST))
+    if find_fault(folder) is not None:
+        check_go(ENGINE)
+        ensure_built(folder, "the Pulumi CLI", _build_into)
+        say(f"The Pulumi CLI {VERSION} is ready.")
     return PulumiCli(folder / "bin", VERSION, built=True)
 
 
@@ -95,60 +87,21 @@ def find_installed(*, besides: Collection[Path] = ()) -> PulumiCli | None:
     return None
 
 
-def cache_root() -> Path:
-    """The user's cache folder for this project: $XDG_CACHE_HOME or ~/.cache, then `baked-ami`."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if given else Path.home() / ".cache") / "baked-ami"
-
-
-def _cache_key() -> str:
-    """The folder's name: version, system, and a hash of all that decides what is built."""
-    digest = hashlib.sha256()
-    for program in (ENGINE, LANGUAGE_HOST):
-        digest.update(f"{program.package} {program.ldflags}\n".encode())
-        for name in ("go.mod", "go.sum"):
-            digest.update((program.folder / name).read_bytes())
-    system = f"{platform.system()}-{platform.machine()}".lower()
-    return f"pulumi-{VERSION}-{system}-{digest.hexdigest()[:12]}"
-
-
-def _build_into(folder: Path) -> None:
-    """Build in a folder beside, check it, stamp it, and only then give it its name."""
-    say(f"No Pulumi CLI is installed: building version {VERSION} from source, once, into {folder}.")
-    with _workplace(folder) as work:
-        binaries = work / "bin"
-        binaries.mkdir()
-        build(LANGUAGE_HOST, binaries / "pulumi-language-python")
-        build(ENGINE, binaries / "pulumi")
-        sdk = get_module_folder(ENGINE, _SDK)
-        for script in SCRIPTS:
-            target = binaries / Path(script).name
-            target.write_bytes((sdk / script).read_bytes())
-            target.chmod(0o755)
-        _check(binaries)
-        write_stamp(work)
-        if folder.exists():
-            (folder / STAMP).unlink(
-                missing_ok=True
-            )  # from here on nobody takes the old one for good
-            shutil.rmtree(folder)
-        work.rename(folder)
-    say(f"The Pulumi CLI {VERSION} is ready.")
-
-
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """A fresh folder beside `folder`, gone afterwards; ones left by a killed build go first."""
-    prefix = f".{folder.name}.building-"
-    for left in folder.parent.glob(f"{prefix}*"):
-        say(f"Removing what an interrupted build left in {left}.")
-        shutil.rmtree(left, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    work.chmod(0o755)
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def _build_into(work: Path) -> None:
+    say(
+        f"No Pulumi CLI is installed: building version {VERSION} from source, once, "
+        f"into {work.parent}."
+    )
+    binaries = work / "bin"
+    binaries.mkdir()
+    build(LANGUAGE_HOST, binaries / "pulumi-language-python")
+    build(ENGINE, binaries / "pulumi")
+    sdk = get_module_folder(ENGINE, _SDK)
+    for script in SCRIPTS:
+        target = binaries / Path(script).name
+        target.write_bytes((sdk / script).read_bytes())
+        target.chmod(0o755)
+    _check(binaries)
 
 
 def _check(binaries: Path) -> None:
