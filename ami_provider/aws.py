@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ami_provider.errors import CAPACITY, THROTTLED
@@ -145,11 +146,25 @@ class Aws:
         from botocore.session import Session
 
         if self._session is None or self._credentials is None:
-            self._session = Session()
-            self._credentials = RenewableCredentials(lambda: Session().get_credentials())
+            session = Session()
+            loader = session.get_component("data_loader")
+            services = _list_services(loader.search_paths)
+            loader.list_available_services = lambda _type_name: services
+            found = session.get_credentials()
+            self._credentials = RenewableCredentials(found, lambda: Session().get_credentials())
             if self._credentials:
-                self._session._credentials = self._credentials  # type: ignore[attr-defined]
+                session._credentials = self._credentials  # type: ignore[attr-defined]
+            self._session = session
         return self._session
+
+
+def _list_services(folders: Iterable[str]) -> list[str]:
+    """The services of botocore's data folders, by one look at each folder.
+
+    Its own way looks into each of the 430 services' folders, twice for the first client.
+    """
+    found = [Path(folder).iterdir() for folder in folders if Path(folder).is_dir()]
+    return [path.name for paths in found for path in paths]
 
 
 def describe_failure(response: Any, caught: BaseException | None) -> str:

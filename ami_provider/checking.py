@@ -12,46 +12,13 @@ from ami_provider.faults import Fault, FaultsError, Model, parse
 from ami_provider.fingerprint import fingerprint, whole_numbers
 from ami_provider.lookups.existing import find_baked, find_shared
 from ami_provider.lookups.publication import find_publication_faults
+from ami_provider.properties import DERIVED, GIVEN, Props
 from ami_provider.publication import Adoption, Publication, find_contradictions
 from ami_provider.recipe import ImageRecipe
 from ami_provider.resolve import Resolution, find_bake_faults, find_bake_notes, resolve
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage, Retention
 from ami_provider.unknowns import UNKNOWN, replace_unknown
-
-Props = dict[str, Any]
-
-GIVEN = ("recipe", "site", "tags", "keep", "publication", "trusted_owners", "lineage")
-DERIVED = ("fingerprint", "images", "manifest", "region", "resolved")
-"""What a check adds to the inputs. They are inputs so that a preview knows them."""
-OUTPUTS = (
-    "ami_id",
-    "ami_name",
-    "copies",
-    "fingerprint",
-    "images",
-    "manifest",
-    "model_checksums",
-    "owner_id",
-    "published",
-    "region",
-    "snapshot_ids",
-)
-"""What programs see of it."""
-OWN = (
-    "ami_id",
-    "ami_name",
-    "copies",
-    "drift",
-    "model_checksums",
-    "owner_id",
-    "owner_nonce",
-    "published",
-    "snapshot_ids",
-    "state",
-)
-"""What only the AMI itself says."""
-
 
 FOREIGN = (
     "cannot be given: {} of account {} is used, and only its owner may publish it. Take "

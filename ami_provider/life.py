@@ -5,7 +5,7 @@ from __future__ import annotations
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import get_aws
 from ami_provider.bake import BakedImage, bake
-from ami_provider.checking import DERIVED, GIVEN, Props, read_inputs
+from ami_provider.checking import read_inputs
 from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError
 from ami_provider.faults import parse
@@ -13,6 +13,7 @@ from ami_provider.fingerprint import whole_numbers
 from ami_provider.lookups.existing import get_content_tags
 from ami_provider.ownership import list_held
 from ami_provider.progress import create_announcer, create_reporter
+from ami_provider.properties import DERIVED, GIVEN, Props
 from ami_provider.publishing import UNPUBLISHED
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -38,6 +40,19 @@ def readable(question: Callable[P, R]) -> Callable[P, R]:
     return answered
 
 
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Leave garbage where it is: looking for it among what is only being loaded takes a sixth of
+    the time that a preview needs here, and finds none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class BakedAmiProvider(ResourceProvider):
     """Thin and without state of its own: everything it needs is in the properties.
 
@@ -61,6 +76,7 @@ class BakedAmiProvider(ResourceProvider):
             end_with_engine(address)
 
     @readable
+    @without_collecting()
     def check(self, _olds: Props, news: Props) -> CheckResult:
         from ami_provider.checking import check_inputs
         from ami_provider.faults import FaultsError

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ami_provider.checking import GIVEN, Checked
+from ami_provider.checking import Checked
 from ami_provider.fingerprint import canonical_json
+from ami_provider.properties import GIVEN
 
 Check = Callable[[Mapping[str, Any], Mapping[str, Any]], Checked]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ami_provider.aws import Aws, get_aws
-from ami_provider.checking import Props
 from ami_provider.comparing import GONE, UNSHARED
 from ami_provider.copies import find_copies
 from ami_provider.errors import bake_error, is_aws_error
 from ami_provider.faults import parse
 from ami_provider.fingerprint import whole_numbers
 from ami_provider.image_state import Image, get_state
+from ami_provider.properties import Props
 from ami_provider.publication import Publication
 from ami_provider.publishing import observe
 from ami_provider.site import Lineage

@@ -16,10 +16,10 @@ class RenewableCredentials:
     somebody signs in anew, which changes the shared credentials file or the sign-in's cache.
     """
 
-    def __init__(self, load: Callable[[], Any]) -> None:
+    def __init__(self, now: Any, load: Callable[[], Any]) -> None:
         self._load = load
         self._lock = threading.Lock()
-        self._now = load()
+        self._now = now
 
     def __bool__(self) -> bool:
         return self._now is not None

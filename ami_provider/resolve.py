@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from ami_provider.aws import Aws
-from ami_provider.contents import Model, find_clashes
+from ami_provider.contents import find_clashes
 from ami_provider.faults import Fault, FaultsError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.lookups.asking import Question, ask_all
@@ -55,31 +56,30 @@ def resolve(
     inputs not known yet; they are left out. Raises `FaultsError` with everything that is wrong.
     """
     keeps = kept.base if kept and kept.base.source == recipe.base.source else None
-    models = [
-        (i, m) for i, m in enumerate(recipe.models) if not touches(unknown, f"recipe.models[{i}]")
+    listing: list[Question[object]] = [
+        partial(find_questions, model, f"recipe.models[{i}]", aws)
+        for i, model in enumerate(recipe.models)
+        if not touches(unknown, f"recipe.models[{i}]")
     ]
-    listed, found = ask_all([partial(_list, m, f"recipe.models[{i}]", aws) for i, m in models])
-    questions: list[Question[ResolvedModel]] = [q for group in listed for q in group or ()]
-    questions_of: list[Question[object]] = [
-        partial(_ask_base, recipe, aws, policy, keeps, unknown),
-        *(partial(get_image, image, f"recipe.images[{i}]", aws)
-          for i, image in enumerate(recipe.images) if not touches(unknown, f"recipe.images[{i}]")),
-        *questions,
-    ]  # fmt: skip
-    answers, more = ask_all(questions_of)
-    files = [a for a in answers if isinstance(a, ResolvedModel)]
+    others: list[Question[object]] = [
+        partial(get_image, image, f"recipe.images[{i}]", aws)
+        for i, image in enumerate(recipe.images)
+        if not touches(unknown, f"recipe.images[{i}]")
+    ]
+    # What a prefix holds is asked beside all that does not wait for it.
+    base: Question[object] = partial(_ask_base, recipe, aws, policy, keeps, unknown)
+    answers, found = ask_all([*listing, base, *others])
+    listed = cast("list[list[Question[ResolvedModel]] | None]", answers[: len(listing)])
+    models, more = ask_all([question for group in listed for question in group or ()])
+    files = [model for model in models if model]
     faults = [*found, *more, *_listed_clashes(files)]
     if faults:
         raise FaultsError(faults)
     if any(path.startswith("recipe") for path in unknown):
         return Resolution(None)
-    newest = next((a for a in answers if isinstance(a, str)), None)
+    newest = cast("str | None", answers[len(listing)])
     images = [a for a in answers if isinstance(a, ResolvedImage)]
     return _with_base(recipe, images, files, aws, policy, kept, keeps, newest)
-
-
-def _list(model: Model, path: str, aws: Aws) -> list[Question[ResolvedModel]]:
-    return find_questions(model, path, aws)
 
 
 def _ask_base(

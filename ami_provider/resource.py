@@ -24,7 +24,7 @@ from ami_provider.arguments import (
     TimeoutsArgs,
     to_inputs,
 )
-from ami_provider.checking import OUTPUTS
+from ami_provider.properties import OUTPUTS
 from ami_provider.provider import BakedAmiProvider
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 from ami_provider import errors, tags
 from ami_provider.aws import Aws, get_aws
 from ami_provider.bake import SELF
-from ami_provider.checking import DERIVED, GIVEN, OWN, Asked, Props, read_inputs
+from ami_provider.checking import Asked, read_inputs
 from ami_provider.copies import find_copies
 from ami_provider.deleting import Owner, prune
 from ami_provider.errors import BakeError
@@ -16,6 +16,7 @@ from ami_provider.image_removal import enable_image
 from ami_provider.image_state import Image
 from ami_provider.ownership import set_keep
 from ami_provider.progress import create_announcer, create_reporter
+from ami_provider.properties import DERIVED, GIVEN, OWN, Props
 from ami_provider.publishing import Published, publish
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ami_provider.checking import GIVEN, check_inputs
+from ami_provider.checking import check_inputs
 from ami_provider.comparing import compare
+from ami_provider.properties import GIVEN
 from ami_provider.recipe import ImageRecipe
 from ami_provider.site import BuildSite, Lineage, Timeouts
 from tests.ami_provider.account import Account, image_manifest

@@ -68,12 +68,12 @@ def test_the_state_keeps_the_provider_by_name_only(provider: BakedAmiProvider) -
     assert provider.serialize_as_secret_always is False
 
 
-def test_a_program_that_declares_the_resource_does_not_load_botocore() -> None:
+def test_a_program_that_declares_the_resource_loads_neither_botocore_nor_the_models() -> None:
     import subprocess
 
     code = (
         "import sys, ami_provider.resource;"
-        "print([m for m in ('botocore', 'boto3', 'urllib3') if m in sys.modules])"
+        "print([m for m in ('botocore', 'boto3', 'urllib3', 'pydantic') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

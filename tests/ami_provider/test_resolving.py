@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from threading import Barrier, Lock
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from ami_provider.checking import check_inputs
 from ami_provider.comparing import compare
 from ami_provider.faults import FaultsError
+from ami_provider.lookups.asking import ask_all
 from ami_provider.lookups.models import find_sha256
 from ami_provider.unknowns import UNKNOWN
 from tests.ami_provider.account import Account, image_manifest
@@ -39,9 +42,35 @@ def test_a_prefix_is_listed_in_full(account: Account) -> None:
     given["recipe"]["models"] = [
         {"source": "s3://local-ml-models/many/", "destination": "/opt/ml/models"}
     ]
-    models = check(account, given).inputs["manifest"]["models"]
+    olds = check(account, given).inputs
+    models = olds["manifest"]["models"]
     assert len(models) == 1005
     assert models[1004]["destination"] == "/opt/ml/models/sub/1004"
+    asked: Counter[str] = Counter()
+    for client in (account.aws.s3, account.aws.ecr, account.aws.ssm, account.aws.ec2):
+        client.meta.events.register("before-call", lambda model, **_: asked.update([model.name]))
+    assert check(account, given, olds).inputs == olds
+    assert asked == {"ListObjectsV2": 2, "HeadObject": 1005, "BatchGetImage": 1, "GetParameter": 1}
+
+
+def test_sixteen_things_are_asked_at_a_time() -> None:
+    """Each waits for fifteen others, so fewer at a time would never be answered."""
+    together, lock, under_way, most = Barrier(16), Lock(), 0, 0
+
+    def ask() -> int:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        place = together.wait(timeout=120)
+        with lock:
+            under_way -= 1
+        return place
+
+    answers, faults = ask_all([ask] * 64)
+    assert faults == []
+    assert Counter(answers) == dict.fromkeys(range(16), 4)
+    assert most == 16
 
 
 def test_an_object_without_checksum_is_known_by_version_etag_and_size(account: Account) -> None:
