@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from settings import Settings, read_settings
+from settings import Settings, read_file
 
 PROJECT = "baked-ami"
 
@@ -75,12 +71,7 @@ def read_scope(file: Path, *, account: str | None = None, project: str = PROJECT
 
     Raises `SettingsError` for settings that cannot be used.
     """
-    document: Mapping[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    texts = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in document["config"].items()
-    }
-    settings = read_settings(texts)
+    settings = read_file(file)
     return Scope(
         settings=settings,
         account=account or settings.repository_url.partition(".")[0],

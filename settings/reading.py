@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
+import yaml
 from pydantic import ValidationError
 
 from settings.faults import NAMESPACE, explain, innermost, placeholders
@@ -45,6 +47,27 @@ def read_settings(config: Mapping[str, str] | None = None) -> Settings:
             "  Change Pulumi.<stack>.yaml; Pulumi.example.yaml explains every key."
         )
     return settings
+
+
+def read_file(file: Path) -> Settings:
+    """The settings in a stack's `Pulumi.<stack>.yaml`, without an engine.
+
+    Raises `SettingsError` for a file that is not there or not such a document, and as
+    `read_settings` does.
+    """
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = dict(document["config"])
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        raise SettingsError(f"is not YAML with settings under `config:` ({error})") from None
+    return read_settings({key: _text(value) for key, value in config.items()})
+
+
+def _text(value: object) -> str:
+    """A value of the file as the engine hands it to a program."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _structured(text: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain.environment import CHECKOUT
+from toolchain.process import run_in_foreground
 from toolchain.report import say
 
 STACK = "local"
@@ -81,7 +82,7 @@ def _show_inventory() -> int:
 
 
 def _pulumi(*arguments: str) -> int:
-    return subprocess.run(["pulumi", *arguments], cwd=CHECKOUT, check=False).returncode
+    return run_in_foreground(["pulumi", *arguments], cwd=CHECKOUT)
 
 
 if __name__ == "__main__":

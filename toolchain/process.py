@@ -1,11 +1,14 @@
-"""Runs a command line by line, and keeps its last lines for the error when it fails."""
+"""Runs commands: line by line, with the last lines for the error, or in the foreground."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from toolchain.errors import SetupError
 
@@ -58,3 +61,26 @@ def run(
             how = f"ended by signal {-process.returncode}"
         raise SetupError(f"{doing} failed ({how})", details=last, resolution=resolution(last))
     return "\n".join(kept)
+
+
+def run_in_foreground(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None
+) -> int:
+    """Run `command` on this terminal; its exit status, when it ends by itself.
+
+    Ctrl-C and SIGTERM are its own to answer (Pulumi ends what it is at first): it is never killed
+    here. Raises OSError when it cannot be started.
+    """
+    process = subprocess.Popen(list(command), cwd=cwd, env=None if env is None else dict(env))
+
+    def forward(number: int, _: Any) -> None:
+        # A terminal's Ctrl-C reaches the command by itself: it is in the same process group.
+        if not (number == signal.SIGINT and sys.stdin.isatty()):
+            process.send_signal(number)
+
+    before = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
