@@ -60,10 +60,18 @@ class StepReply:
         return self.reply.status == "Success"
 
 
-def run_command(aws: Aws, machine_id: str, script: str, *, timeout_s: float, why: str) -> Reply:
+def run_command(
+    aws: Aws,
+    machine_id: str,
+    script: str,
+    *,
+    timeout_s: float,
+    why: str,
+    expected_s: float | None = None,
+) -> Reply:
     """Run a script as root on the machine and wait for its end; `timeout_s` is its own limit.
 
-    An answer that gets lost can run the script twice at once: it must bear that.
+    `expected_s` is how long it will take, about: looks gather there. An answer that gets lost can run the script twice at once: it must bear that.
     Raises `MachineLostError`, and `BakeError` when SSM itself refuses.
     """
     command_id = _send(aws, machine_id, script, timeout_s, why)
@@ -79,7 +87,7 @@ def run_command(aws: Aws, machine_id: str, script: str, *, timeout_s: float, why
 
     try:
         # Delivery can take a minute or two before the script's own limit starts to count.
-        reply = waiting.wait_until(look, timeout_s=timeout_s + 180)
+        reply = waiting.wait_until(look, timeout_s=timeout_s + 180, expected_s=expected_s)
     except waiting.WaitTimeoutError as error:
         is_running(aws, machine_id)
         if error.cause:
@@ -201,13 +209,27 @@ def _insist(aws: Aws, machine_id: str, script: str, why: str) -> None:
 
 
 def run_step(
-    aws: Aws, machine_id: str, step: str, *, key: str, timeout_s: float, debug: bool = False
+    aws: Aws,
+    machine_id: str,
+    step: str,
+    *,
+    key: str,
+    timeout_s: float,
+    expected_s: float | None = None,
+    debug: bool = False,
 ) -> StepReply:
     """Run a delivered step; one that ended well for this `key` before is not run again."""
     token = secrets.token_hex(8)
     trace = "BAKED_AMI_DEBUG=yes " if debug else ""
     line = f"{trace}bash {STATE}/steps/run.sh {shlex.quote(step)} {key} {token} {int(timeout_s)}"
-    reply = run_command(aws, machine_id, line, timeout_s=timeout_s + 60, why=f"step {step}")
+    reply = run_command(
+        aws,
+        machine_id,
+        line,
+        timeout_s=timeout_s + 60,
+        why=f"step {step}",
+        expected_s=expected_s,
+    )
     told = RESULT.findall(reply.output)
     log, lost = ((*found.findall(reply.output), "")[0] for found in (KEPT_LOG, LOST_LOG))
     if not told:

@@ -146,12 +146,12 @@ def _run(job: Job, role: tags.Role, request: Request) -> InstanceTypeDef | Machi
             if launch.is_rate_refused(error) and launch.drop_rate(request):
                 job.note(f"no volume initialization rate to be had: {get_message(error)}")
                 return None
-            unseen = _is_unseen_profile(error)
+            unseen = _find_unseen(error, role)
             if not (unseen or is_transient(error)) or is_capacity(error):
                 raise
             last = f"{get_code(error)}: {get_message(error)}"
             if unseen:
-                job.note("EC2 does not see the instance profile yet; trying again")
+                job.note(f"EC2 does not see {unseen} yet; trying again")
             return None
 
     try:
@@ -168,10 +168,14 @@ def _run(job: Job, role: tags.Role, request: Request) -> InstanceTypeDef | Machi
         ) from None
 
 
-def _is_unseen_profile(error: BaseException) -> bool:
-    """A new instance profile takes some seconds until EC2 sees it."""
+def _find_unseen(error: BaseException, role: tags.Role) -> str:
+    """What takes some seconds until all of EC2 sees it: a new profile, or the AMI just made."""
+    code = get_code(error)
     named = "iaminstanceprofile" in re.sub(r"[ .]", "", get_message(error)).lower()
-    return named and get_code(error).startswith("InvalidParameter")
+    if named and code.startswith("InvalidParameter"):
+        return "the instance profile"
+    new = {"InvalidAMIID.NotFound": "the new AMI", "InvalidSnapshot.NotFound": "its snapshot"}
+    return new.get(code, "") if role == "verifier" else ""
 
 
 def _refused(error: BaseException, request: Request) -> BakeError:

@@ -52,9 +52,10 @@ def provision(job: Job, machine: Machine) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for stage in list_stages(job):
         what = " and ".join(step.what for step in stage)
-        with job.stages.stage(what, expected_s=expect(job, stage)):
+        expected = expect(job, stage)
+        with job.stages.stage(what, expected_s=expected):
             with tell_bytes(job, machine, get_download_bytes(job, stage)):
-                replies = run_together(job, machine, stage, files)
+                replies = run_together(job, machine, stage, files, expected_s=expected)
             told |= {step.name: reply.result for step, reply in zip(stage, replies, strict=True)}
         set_step(job, machine, stage[-1].name)
     return told

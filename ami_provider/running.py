@@ -69,11 +69,19 @@ def get_extra_name(number: int, step: ExtraStep) -> str:
 
 
 def run_together(
-    job: Job, machine: Machine, stage: Sequence[Step], files: dict[str, bytes]
+    job: Job,
+    machine: Machine,
+    stage: Sequence[Step],
+    files: dict[str, bytes],
+    *,
+    expected_s: float | None = None,
 ) -> list[StepReply]:
-    """Run the steps of one stage beside each other; all have ended when a failure is told."""
+    """Run the steps of one stage beside each other; all have ended when a failure is told.
+
+    `expected_s` is about how long the longest of them takes.
+    """
     with ThreadPoolExecutor(len(stage)) as pool:
-        running = [pool.submit(_run, job, machine, step, files) for step in stage]
+        running = [pool.submit(_run, job, machine, step, files, expected_s) for step in stage]
     replies = [future.result() for future in running]
     for lost in dict.fromkeys(reply.log_lost for reply in replies if reply.log_lost):
         if (text := f"the logs are not kept in S3: {lost}") not in job.stages.warnings:
@@ -89,13 +97,16 @@ def run_together(
     return replies
 
 
-def _run(job: Job, machine: Machine, step: Step, files: dict[str, bytes]) -> StepReply:
+def _run(
+    job: Job, machine: Machine, step: Step, files: dict[str, bytes], expected_s: float | None
+) -> StepReply:
     return run_step(
         job.aws,
         machine.id,
         step.name,
         key=get_key(step.name, files),
         timeout_s=_limit(job.site.timeouts, step) * 60,
+        expected_s=expected_s,
         debug=job.site.debug,
     )
 

@@ -71,7 +71,7 @@ def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: list[Mach
         with job.stages.stage(VERIFY.what, expected_s=60):
             files = deliver_steps(job, machine)
             try:
-                run_together(job, machine, (VERIFY,), files)
+                run_together(job, machine, (VERIFY,), files, expected_s=60)
             except BakeError as error:
                 error.brief = f"the AMI {image.id} is refused: {error.brief}"
                 raise

@@ -123,10 +123,10 @@ def clock_that_jumps_before_the_pull(bakery: Bakery, *, again: bool) -> Iterator
     run_together = provisioning.run_together  # type: ignore[attr-defined]
     usual = registry.clock
 
-    def run(job: Job, machine: Machine, stage: Any, files: Any) -> Any:
+    def run(job: Job, machine: Machine, stage: Any, files: Any, **more: Any) -> Any:
         if stage[0].name == "40-pull-images":
             registry.clock = lambda: usual() + timedelta(hours=13 * (next(jumps) if again else 1))
-        return run_together(job, machine, stage, files)
+        return run_together(job, machine, stage, files, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(provisioning, "run_together", run)
