@@ -97,19 +97,19 @@ class Bakery:
         """
         ec2 = self.aws.ec2
         volumes = ec2.describe_volumes()["Volumes"]
-        machines = [m for r in ec2.describe_instances()["Reservations"] for m in r["Instances"]]
-        over = ("terminated", "shutting-down")
-        ended = {m["InstanceId"] for m in machines if m["State"]["Name"] in over}
+        up = [{"Name": "instance-state-name", "Values": list(NOT_OVER)}]
+        found = ec2.describe_instances(Filters=up)["Reservations"]  # type: ignore[arg-type]
+        machines = {m["InstanceId"] for r in found for m in r["Instances"]}
+        holders = [{a["InstanceId"] for a in volume["Attachments"]} for volume in volumes]
         return {
-            "machines": len(machines) - len(ended),
-            "volumes": sum(
-                not {a["InstanceId"] for a in volume["Attachments"]} & ended for volume in volumes
-            ),
+            "machines": len(machines),
+            "volumes": sum(not of or bool(of & machines) for of in holders),
             "images": len(ec2.describe_images(Owners=["self"])["Images"]),
             "snapshots": len(ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]),
         }
 
 
+NOT_OVER = ("pending", "running", "stopping", "stopped")
 EMPTY = {"machines": 0, "volumes": 0, "images": 0, "snapshots": 0}
 ONE_AMI = {"machines": 0, "volumes": 0, "images": 1, "snapshots": 1}
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from ami_provider.errors import BakeError
+from ami_provider.resolved import ResolvedRecipe
 from local_cloud.faults import Fault, Faults
 from local_cloud.faults.kinds import CallKind
 from tests.ami_provider.clouds import EMPTY, ONE_AMI, Bakery
-from tests.ami_provider.matrix import Cell, Outcome, PhasedAws, PhaseFaults, clear, list_cells, run
+from tests.ami_provider.matrix import (
+    ALIVE,
+    Cell,
+    Outcome,
+    PhasedAws,
+    PhaseFaults,
+    clear,
+    list_cells,
+    refresh,
+    run,
+)
 
 
 def go_through(
     bakery: Bakery, went: Outcome, kind: CallKind, times: int | None, *, seconds: float = 0.0
 ) -> None:
     """Bake once for each cell, with the fault there. A passing fault must be survived."""
-    recipe, site = bakery.resolve(), bakery.site()
-    for cell in list_cells(bakery, recipe):
+    resolved, site = bakery.resolve(), bakery.site()
+    for cell in list_cells(bakery, resolved):
+        recipe = refresh(resolved)
         aws = PhasedAws(bakery.cloud.region)
         fault = Fault(
             service=cell.service, action=cell.action, fault=kind, times=times, seconds=seconds
@@ -28,7 +40,7 @@ def go_through(
             failed = error
         bakery.cloud.faults = Faults()
         went.cells += 1
-        wrong = judge(bakery, cell, failed, told, passing=times is not None)
+        wrong = judge(bakery, recipe, cell, failed, told, passing=times is not None)
         if not faults.taken:
             wrong = "the fault did not happen"
         if wrong:
@@ -42,6 +54,7 @@ def go_through(
 
 def judge(
     bakery: Bakery,
+    recipe: ResolvedRecipe,
     cell: Cell,
     failed: BakeError | None,
     warnings: tuple[str, ...],
@@ -61,9 +74,8 @@ def judge(
     told = "\n".join((*warnings, str(failed or "")))
     machines = [
         machine["InstanceId"]
-        for reservation in bakery.aws.ec2.describe_instances()["Reservations"]
+        for reservation in bakery.aws.ec2.describe_instances(Filters=[ALIVE])["Reservations"]
         for machine in reservation["Instances"]
-        if machine["State"]["Name"] not in ("shutting-down", "terminated")
     ]
     if any(f"--instance-ids {machine}" not in told for machine in machines):
         return f"left without a word: {machines}"
@@ -71,7 +83,7 @@ def judge(
         bakery.aws.ec2.terminate_instances(InstanceIds=machines)
     images = bakery.aws.ec2.describe_images(Owners=["self"])["Images"]
     if failed and images and all(image["ImageId"] in told for image in images):
-        run(bakery, PhasedAws(bakery.cloud.region), bakery.resolve(), bakery.site())
+        run(bakery, PhasedAws(bakery.cloud.region), recipe, bakery.site())
         failed = None
     left, wanted = bakery.count(), EMPTY if failed else ONE_AMI
     return "" if left == wanted else f"{left} instead of {wanted}, {failed}"

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from ami_provider import waiting
 from ami_provider.aws import Aws
 from ami_provider.bake import bake
+from ami_provider.recipe import AgentSettings
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite
 from local_cloud.faults import Fault, Faults
-from tests.ami_provider.clouds import EMPTY, Bakery, open_bakery
+from tests.ami_provider.clouds import EMPTY, NOT_OVER, Bakery, open_bakery
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import FilterTypeDef
 
 Moment = Literal["before", "after"]
 
@@ -30,6 +35,9 @@ PHASES = {
     "check the AMI on a machine of its own": "verify",
 }
 """The bake's stages that are phases of their own; every other one is a step on the builder."""
+
+
+ALIVE: FilterTypeDef = {"Name": "instance-state-name", "Values": list(NOT_OVER)}
 
 
 @dataclass(frozen=True, order=True)
@@ -170,10 +178,20 @@ def run(bakery: Bakery, aws: PhasedAws, recipe: ResolvedRecipe, site: BuildSite)
     )
 
 
+_numbers = itertools.count(1)
+
+
+def refresh(recipe: ResolvedRecipe) -> ResolvedRecipe:
+    """The same with a content of its own: machines of earlier cells, which EC2 lists for an hour,
+    are none of its bake's."""
+    agent = AgentSettings(extra={"ECS_CELL": str(next(_numbers))})
+    return recipe.model_copy(update={"agent": agent})
+
+
 def list_calls(bakery: Bakery, recipe: ResolvedRecipe) -> list[Cell]:
     """Every call of a bake without trouble, in order; nothing of it is left."""
     aws = PhasedAws(bakery.cloud.region)
-    run(bakery, aws, recipe, bakery.site())
+    run(bakery, aws, refresh(recipe), bakery.site())
     clear(bakery)
     return aws.calls
 
@@ -187,7 +205,7 @@ def clear(bakery: Bakery) -> None:
     """Remove machines and AMIs, so that the next bake starts from nothing."""
     bakery.cloud.faults = Faults()
     ec2 = bakery.aws.ec2
-    for reservation in ec2.describe_instances()["Reservations"]:
+    for reservation in ec2.describe_instances(Filters=[ALIVE])["Reservations"]:
         ec2.terminate_instances(InstanceIds=[m["InstanceId"] for m in reservation["Instances"]])
     for image in ec2.describe_images(Owners=["self"])["Images"]:
         ec2.deregister_image(ImageId=image["ImageId"])

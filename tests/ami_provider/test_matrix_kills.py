@@ -17,6 +17,7 @@ from tests.ami_provider.matrix import (
     list_calls,
     open_matrix,
     outcome,
+    refresh,
     run,
 )
 
@@ -33,11 +34,12 @@ def bakery() -> Iterator[Bakery]:
 def test_after_any_death_a_second_run_gives_one_ami(
     bakery: Bakery, moment: Moment, record_property: Record
 ) -> None:
-    recipe, site = bakery.resolve(), bakery.site()
-    calls = list_calls(bakery, recipe)
+    resolved, site = bakery.resolve(), bakery.site()
+    calls = list_calls(bakery, resolved)
     assert len(calls) > 30
     with outcome(f"killed {moment} the call", record_property) as went:
         for what, dies in list_deaths(calls):
+            recipe = refresh(resolved)
             dying = PhasedAws(bakery.cloud.region)
             dying.moment, dying.dies = moment, dies
             with pytest.raises(KilledError):

@@ -12,7 +12,7 @@ from tests.ami_provider.clouds import Bakery
 from tests.ami_provider.fault_matrix import go_through
 from tests.ami_provider.matrix import open_matrix, outcome
 
-PATIENCE_S = 2.0
+PATIENCE_S = 1.0
 """How long the bake's client waits for an answer here."""
 
 Record = Callable[[str, object], None]
@@ -41,4 +41,4 @@ def test_each_action_in_each_phase(
     _ = bakery.aws.ec2, bakery.aws.ssm  # With their own time-out.
     monkeypatch.setattr(aws_module, "READ_TIMEOUT_S", PATIENCE_S)
     with outcome(name, record_property) as went:
-        go_through(bakery, went, kind, 1, seconds=PATIENCE_S + 0.5)
+        go_through(bakery, went, kind, 1, seconds=PATIENCE_S + 0.3)

@@ -10,7 +10,7 @@ from ami_provider.errors import BakeError
 from local_cloud.faults import Faults
 from local_cloud.faults.kinds import Unseen, UnseenKind
 from tests.ami_provider.clouds import ONE_AMI, Bakery
-from tests.ami_provider.matrix import PhasedAws, clear, open_matrix, outcome, run
+from tests.ami_provider.matrix import PhasedAws, clear, open_matrix, outcome, refresh, run
 
 Record = Callable[[str, object], None]
 KINDS: tuple[UnseenKind, ...] = ("instance", "image", "snapshot", "tags")
@@ -32,7 +32,7 @@ def test_what_is_new_may_be_unseen_at_first(bakery: Bakery, record_property: Rec
             faults = bakery.cloud.faults = Faults([Unseen(of=kind, looks=LOOKS) for kind in kinds])
             went.cells += 1
             try:
-                run(bakery, PhasedAws(bakery.cloud.region), recipe, site)
+                run(bakery, PhasedAws(bakery.cloud.region), refresh(recipe), site)
                 bakery.cloud.faults = Faults()
                 assert all(entry["used"] for entry in faults.shown()), "it did not happen"
                 assert bakery.count() == ONE_AMI
