@@ -71,7 +71,8 @@ def run_command(
 ) -> Reply:
     """Run a script as root on the machine and wait for its end; `timeout_s` is its own limit.
 
-    `expected_s` is how long it will take, about: looks gather there. An answer that gets lost can run the script twice at once: it must bear that.
+    `expected_s` is when its end is expected. An answer that gets lost can run the script twice at
+    once: it must bear that.
     Raises `MachineLostError`, and `BakeError` when SSM itself refuses.
     """
     command_id = _send(aws, machine_id, script, timeout_s, why)
