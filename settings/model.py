@@ -1,208 +1,84 @@
-"""Everything that a stack may say under `baked-ami:`, section by section."""
+"""Everything that a stack may say under `baked-ami:`, and which section is behind which key."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from settings.sections import (
+    MODELS_FOLDER,
+    Batch,
+    Build,
+    Copy,
+    Job,
+    Model,
+    Publication,
+    Section,
+    Timeouts,
+)
 from settings.shapes import (
     AccountId,
-    Address,
     BaseAmi,
     Bucket,
-    Destination,
     Digest,
     GroupId,
     KeyArn,
-    KmsKey,
-    LogPlace,
-    MachineType,
-    Minutes,
-    ModelSource,
-    Moment,
-    Rate,
-    Region,
     Repository,
-    RetentionDays,
-    Sha256,
     SubnetId,
     Tag,
-    Verify,
     VpcId,
-    Zone,
 )
 
-MODELS_FOLDER = "/opt/ml/models"
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-
-class Model(_Section):
-    """One model: an S3 object, an S3 prefix (ending in `/`) or an HTTP(S) file."""
-
-    source: ModelSource
-    destination: Destination | None = None
-    checksums: Address | None = None
-    sha256: Sha256 | None = Field(None, validate_default=True)
-
-    def place(self) -> str:
-        """Where it goes: the file's path, or the folder for a prefix's files."""
-        if self.destination:
-            return self.destination
-        return f"{MODELS_FOLDER}/{self.source.partition('?')[0].rpartition('/')[2]}"
-
-    @field_validator("sha256")
-    @classmethod
-    def _pins_one_file(cls, sha256: str | None, info: ValidationInfo) -> str | None:
-        source = info.data.get("source", "")
-        if source.startswith("http") and not sha256 and not info.data.get("checksums"):
-            raise ValueError(f"or checksums is required, because {source} is fetched over HTTP")
-        if source.endswith("/") and sha256:
-            raise ValueError(f"belongs to a single file, but {source} is a prefix of many")
-        return sha256
-
-
-class Timeouts(_Section):
-    """Minutes that each stage of a bake may take; None leaves the bake's own default."""
-
-    capacity: Minutes | None = None
-    ready: Minutes | None = None
-    update: Minutes | None = None
-    pull: Minutes | None = None
-    models: Minutes | None = None
-    step: Minutes | None = None
-    image: Minutes | None = None
-    verify: Minutes | None = None
-
-
-class Build(_Section):
-    """Where and how the AMI is baked. Nothing here changes the AMI, so nothing rebakes it."""
-
-    instance_types: tuple[MachineType, ...] = Field(
-        ("g5.xlarge", "g5.2xlarge", "g4dn.xlarge"), min_length=1, max_length=20
-    )
-    capacity: Literal["spot", "spot-then-on-demand", "on-demand"] = "spot-then-on-demand"
-    verify: Verify = "on"
-    volume_initialization_rate: Rate = "auto"
-    smoke_command: str | None = Field(None, min_length=1, max_length=4096)
-    timeouts: Timeouts = Timeouts()
-    debug: bool = False
-    logs: LogPlace | None = None
-    on_failure: Literal["cleanup", "keep"] = "cleanup"
-
-
-class Batch(_Section):
-    """The compute environment that starts machines from the AMI."""
-
-    instance_types: tuple[MachineType, ...] = Field(
-        ("g5.xlarge", "g5.2xlarge"), min_length=1, max_length=20
-    )
-    capacity: Literal["spot", "on-demand"] = "spot"
-    min_vcpus: int = Field(0, ge=0)
-    max_vcpus: int = Field(16, ge=1, le=10_000)
-    on_demand_max_vcpus: int = Field(0, ge=0, le=10_000)
-    terminate_jobs_on_update: bool = False
-    job_minutes_on_update: int = Field(30, ge=1, le=360)
-    volume_initialization_rate: Rate = "auto"
-    fast_snapshot_restore_zones: tuple[Zone, ...] = Field((), max_length=10)
-    volume_iops: int = Field(3000, ge=3000, le=80_000)
-    volume_throughput: int = Field(250, ge=125, le=2000)
-    log_retention_days: RetentionDays = 30
-
-    @field_validator("max_vcpus")
-    @classmethod
-    def _room(cls, most: int, info: ValidationInfo) -> int:
-        if most < info.data.get("min_vcpus", 0):
-            raise ValueError(f"is {most}, below minVcpus {info.data['min_vcpus']}")
-        return most
-
-    @field_validator("on_demand_max_vcpus")
-    @classmethod
-    def _behind_spot(cls, vcpus: int, info: ValidationInfo) -> int:
-        if vcpus and info.data.get("capacity") == "on-demand":
-            raise ValueError(
-                f"is {vcpus}, but capacity is on-demand already: raise maxVcpus instead"
-            )
-        return vcpus
-
-    @field_validator("fast_snapshot_restore_zones")
-    @classmethod
-    def _not_with_a_rate(cls, zones: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        rate = info.data.get("volume_initialization_rate", "off")
-        if zones and rate != "off":
-            raise ValueError(
-                f"is given, but volumeInitializationRate is {rate}: EBS would use the rate and "
-                f"bill fast snapshot restore all the same; set volumeInitializationRate: off, or "
-                f"take the zones away"
-            )
-        return zones
-
-
-class Job(_Section):
-    """What one job asks of its machine."""
-
-    command: tuple[str, ...] = ()
-    gpus: int = Field(1, ge=0, le=16)
-    vcpus: int = Field(4, ge=1, le=192)
-    memory_mib: int = Field(12_288, ge=4)
-    timeout_minutes: int = Field(120, ge=1, le=20_160)
-    attempts: int = Field(3, ge=1, le=10)
-
-
-class Copy(_Section):
-    """A region that gets a copy of the AMI."""
-
-    region: Region
-    encryption_key: KmsKey | None = None
-
-
-class Publication(_Section):
-    """Who else may use the AMI, where else it is, until when. Nothing here rebakes it."""
-
-    share_with: tuple[AccountId, ...] | None = Field(None, max_length=40)
-    share_snapshots: bool = False
-    copies: tuple[Copy, ...] = Field((), max_length=10)
-    deprecate_after_days: int | None = Field(None, ge=1, le=3650)
-    deprecate_at: Moment | None = None
-    deregistration_protection: bool | None = None
-
-    @field_validator("deprecate_at")
-    @classmethod
-    def _one_date(cls, date: str | None, info: ValidationInfo) -> str | None:
-        if date and info.data.get("deprecate_after_days"):
-            raise ValueError("is given beside deprecateAfterDays; keep one of the two")
-        return date
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything that a stack may say under `baked-ami:`. Pulumi.example.yaml explains each."""
 
     region: str = Field(alias="aws:region", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    """Region of the AMI and of Batch. Required, here or as `AWS_REGION`."""
     repository_url: Repository
+    """ECR repository of the container image, without tag or digest."""
     image_tag: Tag | None = None
+    """The image by tag, looked up at every preview; without a tag and a digest, `latest`."""
     image_digest: Digest | None = None
+    """The image by digest, which never moves; instead of a tag."""
     subnet_ids: tuple[SubnetId, ...] = Field(min_length=1)
+    """Subnets of the builder (in this order) and of the Batch machines, with 443 out."""
     vpc_id: VpcId | None = None
+    """A VPC in which a group with 443 out and nothing in is made; instead of groups."""
     security_group_ids: tuple[GroupId, ...] = Field((), validate_default=True)
+    """Groups of the same machines: 443 out, nothing in. Required, unless `vpcId` is given."""
     models_bucket: Bucket | None = None
+    """A bucket whose `models/` prefix goes to `/opt/ml/models`."""
     models: tuple[Model, ...] = ()
+    """Further models."""
     base_ami: BaseAmi = "al2023-gpu"
+    """The AMI to start from; for an SSM parameter, the AMI that it holds."""
     base_family: Literal["al2023", "al2"] | None = None
+    """Its Amazon Linux, where the base AMI's name does not say it."""
     base_update: Literal["with-content", "always", "never"] = "with-content"
+    """When a newer base AMI rebakes: only together with another change, always, never."""
     system_update: bool = True
+    """Update the system's packages while baking, but kernel and NVIDIA's."""
     root_volume_gib: int = Field(30, ge=8, le=65_536)
+    """Root volume of the AMI and of every machine, GiB."""
     keep: int = Field(0, ge=0, le=100)
+    """How many earlier AMIs stay after a roll-out, to go back to in seconds."""
     encryption_key: KeyArn | None = None
+    """A customer key for the AMI's snapshots."""
     build: Build = Build()
+    """Where and how the AMI is baked; no change here rebakes anything."""
     batch: Batch = Batch()
+    """The compute environment."""
     job: Job = Job()
+    """What one job asks for; each can be overridden when a job is submitted."""
     publication: Publication | None = None
+    """Who else may use the AMI, where else it is, until when; never rebakes. What is left out is
+    left as it is in EC2."""
     trusted_owners: tuple[AccountId, ...] = Field((), max_length=40)
+    """Accounts whose shared AMIs of the same content are used instead of a bake."""
     tags: dict[str, str] = Field(default_factory=dict)
+    """Tags on everything that is made."""
 
     @field_validator("image_digest")
     @classmethod

@@ -26,10 +26,13 @@ def _shaped(pattern: str, shape: str) -> AfterValidator:
             return text
         raise ValueError(f"is not {shape}")
 
+    check.__doc__ = shape  # docs/settings.md shows what is taken in the words of the error
+
     return AfterValidator(check)
 
 
 def _repository(url: str) -> str:
+    """ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME"""
     if url.startswith(("http://", "https://")):
         raise ValueError("has a scheme: leave out everything before the account's number")
     if "@" in url or ":" in url:
@@ -42,6 +45,7 @@ def _repository(url: str) -> str:
 
 
 def _model_source(source: str) -> str:
+    """s3://BUCKET/KEY, s3://BUCKET/PREFIX/ or an HTTP(S) address"""
     if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S.*", source):
         return source
     if re.fullmatch(r"https?://[^\s/]+/\S+", source):
@@ -55,6 +59,7 @@ def _on_off(value: object) -> object:
 
 
 def _rate(value: Any, check: ValidatorFunctionWrapHandler) -> int | str:
+    """auto, off or 100-300"""
     try:
         rate: int | str = check(value)
     except ValidationError:
@@ -72,6 +77,7 @@ def _account(account: object) -> object:
 
 
 def _retention(days: int) -> int:
+    """a retention of CloudWatch Logs: 1, 3, 5, 7, 14, 30, 60, 90, … 3653"""
     if days not in RETENTION_DAYS:
         raise ValueError(f"is {days}, but CloudWatch Logs takes {RETENTION_DAYS}")
     return days
