@@ -98,6 +98,10 @@ check-workflows:
 check-locks:
 	@$(VENV_PYTHON) -m toolchain.requirements_lock --check
 
+.PHONY: docs
+docs: setup ## Write the pages of docs/ that are made from the code
+	@$(VENV_PYTHON) -m docs
+
 .PHONY: lock
 lock: setup ## Lock the Python requirements anew from requirements*.in
 	@$(VENV_PYTHON) -m toolchain.requirements_lock
