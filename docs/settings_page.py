@@ -62,7 +62,7 @@ def _table(title: str, model: type[BaseModel], *, lead: bool = True) -> str:
 
 def _takes(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[str]:
     """What may be written there, in words; the words of an error say what a shape is."""
-    limits = list(metadata)
+    limits = [m for given in metadata for m in getattr(given, "metadata", [given])]
     shapes = [m.func.__doc__ for m in limits if isinstance(m, AfterValidator | WrapValidator)]
     if shapes and shapes[-1]:
         yield shapes[-1]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from ami_provider.failures import FAILURES
 from docs.__main__ import HERE, PAGES
@@ -14,6 +15,7 @@ from settings import Settings
 from settings.model import SECTIONS
 
 ROOT = HERE.parent
+MODELS: list[type[BaseModel]] = [Settings, *SECTIONS.values()]
 WRITTEN = [ROOT / "README.md", *sorted(HERE.glob("*.md"))]
 
 
@@ -23,11 +25,11 @@ def test_a_page_made_from_the_code_says_what_the_code_says(name: str) -> None:
 
 
 def test_every_setting_is_explained_with_what_it_takes() -> None:
-    for model in (Settings, *SECTIONS.values()):
+    for model in MODELS:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"
     rows = re.findall(r"^\| `\S+` \|.*$", (HERE / "settings.md").read_text(), re.MULTILINE)
-    assert len(rows) == sum(len(model.model_fields) for model in (Settings, *SECTIONS.values()))
+    assert len(rows) == sum(len(model.model_fields) for model in MODELS)
     assert all(re.match(r"\| `\S+` \| \S.* \| \S.* \| .*\|$", row) for row in rows)
     assert "| `pull` | The pull of the images. | 1-1440 | 60 |" in rows
 
@@ -59,7 +61,7 @@ def heading_marks(page: Path) -> set[str]:
 
 def test_every_link_leads_to_a_file_and_heading_that_are_there() -> None:
     found = list(links())
-    assert len(found) > 5
+    assert found
     for page, target in found:
         path, _, mark = target.partition("#")
         there = page.parent / path if path else page
