@@ -1,7 +1,8 @@
 """What a preview without changes costs, beside the same program with an empty dynamic provider.
 
 `python benchmarks/preview.py` starts a local cloud, brings both up once, then previews them in
-turn, so that whatever else the machine does falls on both alike.
+turn, so that whatever else the machine does falls on both alike. Beside the time it shows what the
+processors did for it, which other work on the machine changes less.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -23,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 1.35
-"""The most that our provider's preview may cost, as a multiple of the empty one's."""
+LIMIT = 1.2
+"""The most that our provider's preview may take, as a multiple of the empty one's time."""
 
 SHARED = ("__main__.py", "settings", "batch", "Pulumi.local.yaml")
 
@@ -47,28 +49,40 @@ def main(rounds: int, result_file: Path | None) -> None:
 
 
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
-    """Seconds of each preview, by program, and what follows from them."""
+    """Seconds and processor seconds of each preview, by program, and what follows from them."""
     programs = {"ours": lay_out(folder / "ours"), "empty": lay_out(folder / "empty")}
     pulumi(programs["ours"], "up", "--yes")
     os.environ["BENCHMARK_AMI"] = json.dumps(constants(programs["ours"]))
     pulumi(programs["empty"], "up", "--yes")
     seconds: dict[str, list[float]] = {name: [] for name in programs}
+    worked: dict[str, list[float]] = {name: [] for name in programs}
     for at in range(rounds + 1):
-        for name, program in programs.items():
-            started = time.perf_counter()
+        # Who comes second finds the machine as the first one left it: they take turns in that too.
+        for name, program in sorted(programs.items(), reverse=bool(at % 2)):
+            started, before = time.perf_counter(), processor_seconds()
             pulumi(program, "preview", "--expect-no-changes")
             if at:  # the first round warms the disk's cache and counts for nothing
                 seconds[name].append(time.perf_counter() - started)
+                worked[name].append(processor_seconds() - before)
     middle = {name: statistics.median(taken) for name, taken in seconds.items()}
+    work = {name: statistics.median(taken) for name, taken in worked.items()}
     return {
         "rounds": rounds,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "seconds": {name: [round(one, 3) for one in taken] for name, taken in seconds.items()},
         "median": {name: round(one, 3) for name, one in middle.items()},
+        "processor_seconds": {name: [round(one, 3) for one in w] for name, w in worked.items()},
         "ratio": round(middle["ours"] / middle["empty"], 3),
+        "processor_ratio": round(work["ours"] / work["empty"], 3),
         "limit": LIMIT,
     }
+
+
+def processor_seconds() -> float:
+    """What all processes that ran below this one, and have ended, used of the processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def lay_out(program: Path) -> Path:
@@ -125,16 +139,17 @@ def pulumi(program: Path, *arguments: str) -> str:
 def show(result: dict[str, Any]) -> None:
     """The table that a person reads."""
     table = Table(title=f"pulumi preview without changes, {result['rounds']} rounds in turn")
-    for heading in ("provider", "min s", "median s", "max s"):
+    for heading in ("provider", "min s", "median s", "max s", "processor s"):
         table.add_column(heading, justify="left" if heading == "provider" else "right")
     for name, taken in result["seconds"].items():
-        table.add_row(
-            name, *(f"{one:.2f}" for one in (min(taken), statistics.median(taken), max(taken)))
-        )
+        work = statistics.median(result["processor_seconds"][name])
+        shown = (min(taken), statistics.median(taken), max(taken), work)
+        table.add_row(name, *(f"{one:.2f}" for one in shown))
     verdict = "within" if result["ratio"] <= LIMIT else "above"
     console = Console()
     console.print(table)
     console.print(f"ours / empty = {result['ratio']:.2f}, {verdict} the limit of {LIMIT}")
+    console.print(f"of the processors' time: {result['processor_ratio']:.2f}")
     console.print(f"{result['machine']}, Python {result['python']}")
 
 
