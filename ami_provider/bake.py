@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from ami_provider import tags, waiting
+from ami_provider import records, tags, timings, waiting
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import Aws
 from ami_provider.checksums import find_checksums, to_tags
 from ami_provider.cleaning import end_afterwards, remove_unless_good
+from ami_provider.course import IMAGE, LAUNCH, MODELS, Stage, expect, get_sizes, list_stages
 from ami_provider.errors import BakeError, StepError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import enable_image
@@ -32,20 +33,22 @@ from ami_provider.machines import (
     wait_until_ready,
 )
 from ami_provider.ownership import claim_image
-from ami_provider.provision import MODELS, list_stages, provision
+from ami_provider.provision import provision
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
 from ami_provider.verify import verify
-
-BUILDER_S = 45.0
-"""Seconds until a builder's SSM agent answers, about."""
 
 GRACE_MIN = 15
 """Minutes beyond a stage's time-out after which a builder without its owner ends itself."""
 
 GIVE_UP_S = 60.0
 """How long an AMI may be disabled without being deleted, until the next create takes it."""
+
+SPARE_TAGS = 10
+"""Of a snapshot's 50 tags: left for tags that a user adds later."""
+MOST_USER_TAGS = 30
+"""With more, an AMI that several stacks own and publish has no tag to spare for timings."""
 
 SELF = "self"
 """As EC2 calls the caller's own account among owners."""
@@ -128,7 +131,7 @@ def _bake(job: Job, keep: int, trusted_owners: tuple[str, ...]) -> BakedImage:
                 verify(job, image)
         checksums = _read_checksums(job, image, told)
         with remove_unless_good(job, image):
-            nonce = claim_image(job.aws, image.id, job.lineage, keep)
+            nonce = claim_image(job.aws, image.id, job.lineage, keep, _get_timings_tag(job))
         if nonce:
             _remove_abandoned(job)
             return _baked(job, image, told, nonce, checksums, adopted=adopted)
@@ -171,11 +174,13 @@ def _bake_image(job: Job) -> tuple[Image, dict[str, Any]]:
 
 
 def _bake_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, dict[str, Any]]:
-    with job.stages.stage("launch a builder", expected_s=BUILDER_S):
+    ready = _expect(job, LAUNCH)
+    with job.stages.stage(LAUNCH.what, expected_s=ready):
         machine = find_machine(job, "builder")
         if machine:
             done = f", which has finished {machine.step}" if machine.step else ""
             job.note(f"going on with {machine} of an earlier or another run{done}")
+            job.stages.is_partial = True
             note_on_machine(job, machine.id, {tags.LINEAGE: tags.get_path(job.lineage)})
         else:
             machine = launch_machine(
@@ -188,14 +193,31 @@ def _bake_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, d
             )
         lost.append(machine)  # Unless it gets to the end.
         undo.enter_context(end_afterwards(job, machine))
-        wait_until_ready(job, machine, expected_s=BUILDER_S)
+        wait_until_ready(job, machine, expected_s=ready)
     told = provision(job, machine)
-    expected = _expect_image(job)
-    with job.stages.stage("create the AMI", expected_s=expected):
+    expected = _expect(job, IMAGE)
+    with job.stages.stage(IMAGE.what, expected_s=expected):
         computed = told.get(MODELS.name, {}).get("models", {})
-        image = create_image(job, machine.id, to_tags(job.recipe, computed))
+        image = create_image(job, machine.id, _list_snapshot_tags(job, computed))
         undo.enter_context(remove_unless_good(job, image))
         return wait_until_available(job, image, expected_s=expected), told
+
+
+def _list_snapshot_tags(job: Job, computed: Mapping[str, str]) -> dict[str, str]:
+    """What only the snapshots keep: computed checksums, the manifest, where the logs are."""
+    sums = to_tags(job.recipe, computed)
+    logs = f"{job.site.logs.rstrip('/')}/{job.ami_name}/" if job.site.logs else ""
+    others = len(job.get_tags("image")) + len(sums)
+    kept = records.to_tags(job.recipe.manifest(), logs=logs, others=others, spare=SPARE_TAGS)
+    return sums | kept
+
+
+def _get_timings_tag(job: Job) -> dict[str, str]:
+    """How long each stage took, where this run did all of it once and the AMI's tags have room."""
+    found = timings.to_timings(job.stages.timings, job.recipe, job.site)
+    if found is None or job.stages.is_partial or len(job.user_tags) > MOST_USER_TAGS:
+        return {}
+    return {timings.KEY: timings.to_text(found)}
 
 
 def _raise_if_failed_elsewhere(job: Job, error: MachineLostError) -> None:
@@ -217,7 +239,7 @@ def _end_machines(job: Job) -> None:
 
 def _take_over(job: Job, image: Image) -> Image:
     """An AMI that another run made, or still makes: wait for it, and let go of its builder."""
-    expected = _expect_image(job)
+    expected = _expect(job, IMAGE)
     with job.stages.stage(f"wait for {image.id}", expected_s=expected):
         set_tags(job.aws, (image.id,), {tags.LINEAGE: tags.get_path(job.lineage)})
         with remove_unless_good(job, image):
@@ -278,19 +300,12 @@ def _create_job(
         stages=stages,
         user_tags=user_tags or {},
     )
-    stages.total = len(list_stages(job)) + (2 if site.verify == "off" else 5)
+    stages.total = len(list_stages(recipe, verify=site.verify != "off"))
     return job
 
 
-def _expect_image(job: Job) -> float:
-    """Seconds for the snapshot: 43 s for a small AMI (measured by others), more with what is in it.
-
-    Layers are about 2.5 times their compressed size on the disk; 150 MB/s is what the 17 GB image
-    of the old template gave.
-    """
-    layers = sum(image.size_bytes or 0 for image in job.recipe.images) * 2.5
-    models = sum(model.size_bytes or 0 for model in job.recipe.models)
-    return 43 + (layers + models) / 150e6
+def _expect(job: Job, stage: Stage) -> float | None:
+    return expect(stage.key, get_sizes(job.recipe, job.site))
 
 
 def _read_checksums(job: Job, image: Image, told: Mapping[str, Any]) -> dict[str, str]:

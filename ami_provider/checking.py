@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ami_provider.aws import Aws, get_aws
 from ami_provider.contents import Frozen
@@ -20,6 +20,9 @@ from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage, Retention
 from ami_provider.unknowns import UNKNOWN, replace_unknown
 
+if TYPE_CHECKING:
+    from ami_provider.forecast import Forecast
+
 FOREIGN = (
     "cannot be given: {} of account {} is used, and only its owner may publish it. Take "
     "publication out, or that account out of trusted_owners."
@@ -28,10 +31,14 @@ FOREIGN = (
 
 @dataclass(frozen=True)
 class Checked:
-    """The inputs to keep, and sentences for the reader that refuse nothing."""
+    """The inputs to keep, and sentences for the reader that refuse nothing.
+
+    `forecast` is None while nothing of the content changes.
+    """
 
     inputs: Props
     notes: tuple[str, ...] = ()
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +97,20 @@ def check_inputs(
     if bakes:
         new = None if existing else recipe
         told = find_bake_notes(asked.recipe, clients, resolved=new, unknown=asked.unknown)
+    forecast = None
+    if bakes:
+        from ami_provider.forecasting import get_forecast  # Not loaded while nothing changes.
+
+        forecast = get_forecast(
+            recipe, existing, asked.site, asked.lineage, clients, unknown=asked.unknown
+        )
     notes = (
         *resolution.notes,
         *told,
         *_warnings(recipe, asked.site, bakes),
-        *_forecast(bakes, recipe, existing),
+        *(forecast.to_lines() if forecast else ()),
     )
-    return Checked(inputs, notes)
+    return Checked(inputs, notes, forecast)
 
 
 def _find_existing(
@@ -219,20 +233,3 @@ def _warnings(recipe: ResolvedRecipe | None, site: BuildSite, bakes: bool) -> It
             "verification is off (site.verify): the AMI is given out without having been booted "
             "and checked."
         )
-
-
-def _forecast(bakes: bool, recipe: ResolvedRecipe | None, existing: Props | None) -> list[str]:
-    if not bakes:
-        return []
-    if existing and "owner_id" in existing:
-        return [
-            f"{existing['ami_id']} of account {existing['owner_id']}, which is trusted, has this "
-            f"content: it is used, not baked."
-        ]
-    if existing:
-        return [
-            f"{existing['ami_id']} has this content already and is verified: it is used, not baked."
-        ]
-    if recipe is None:
-        return ["whether an AMI is baked shows once all inputs are known."]
-    return ["no AMI has this content yet: one is baked."]

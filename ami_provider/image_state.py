@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Image:
-    """An AMI of ours as EC2 describes it at one moment."""
+    """An AMI of ours as EC2 describes it at one moment.
+
+    `created` is EC2's time of its making, as text that sorts; `size_gib` that of all its volumes.
+    """
 
     id: str
     name: str
@@ -24,6 +27,8 @@ class Image:
     tags: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     is_protected: bool = False
+    created: str = ""
+    size_gib: int = 0
 
     @property
     def verified(self) -> str:
@@ -61,15 +66,17 @@ def list_images(aws: Aws, *filters: FilterTypeDef) -> list[Image]:
 
 def read_image(found: ImageTypeDef) -> Image:
     """What EC2 says of an AMI, in our words."""
-    disks = (d.get("Ebs", {}).get("SnapshotId") for d in found.get("BlockDeviceMappings", ()))
+    disks = [d.get("Ebs", {}) for d in found.get("BlockDeviceMappings", ())]
     return Image(
         found["ImageId"],
         found.get("Name", ""),
         found.get("State", "pending"),
-        tuple(d for d in disks if d),
+        tuple(snapshot for d in disks if (snapshot := d.get("SnapshotId"))),
         tags.to_mapping(found.get("Tags")),
         found.get("StateReason", {}).get("Message", ""),
         str(found.get("DeregistrationProtection", "")).startswith("enabled"),
+        found.get("CreationDate", ""),
+        sum(d.get("VolumeSize", 0) for d in disks),
     )
 
 

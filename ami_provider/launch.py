@@ -11,6 +11,7 @@ from typing import Any
 
 from ami_provider import tags
 from ami_provider.aws import Aws
+from ami_provider.course import choose_rate
 from ami_provider.errors import bake_error, get_message, is_aws_error, is_transient
 from ami_provider.job import Job
 from ami_provider.site import BuildSite
@@ -19,10 +20,6 @@ from ami_provider.watching import get_watch
 
 Request = dict[str, Any]
 """RunInstances' parameters."""
-
-HIGHEST_RATE = 300
-"""MiB/s, the most that one volume may ask for (EBS: 100-300)."""
-RATE_FROM_GIB = 8
 
 USER_DATA = """#!/bin/bash
 # First of all: this machine ends by itself when nobody comes for it. The timer lives in /run.
@@ -77,7 +74,7 @@ def build_request(
         disk["Throughput"] = volume.throughput
     if job.recipe.encryption_key and role == "builder":
         disk |= {"Encrypted": True, "KmsKeyId": job.recipe.encryption_key}
-    rate = get_initialization_rate(job)
+    rate = choose_rate(job.recipe, job.site)
     if rate and role == "verifier":
         disk["VolumeInitializationRate"] = rate
     profile = job.site.instance_profile
@@ -111,24 +108,6 @@ def build_request(
             },
         }
     return request
-
-
-def get_initialization_rate(job: Job) -> int | None:
-    """MiB/s at which the verifier's volume is loaded from the new snapshot; None as EBS pleases.
-
-    Verification reads all that was baked. EBS gives it cold at about 93 MB/s to many readers (as
-    measured by others), and charges about $0.0036 a GiB for a rate: `auto` asks for the highest
-    from `RATE_FROM_GIB` on, where it saves minutes.
-    """
-    wanted = job.site.volume_initialization_rate
-    if wanted == "off":
-        return None
-    if wanted != "auto":
-        return wanted
-    recipe = job.recipe
-    layers = sum(image.size_bytes or 0 for image in recipe.images) * 2.5
-    models = sum(model.size_bytes or 0 for model in recipe.models)
-    return HIGHEST_RATE if layers + models >= RATE_FROM_GIB * 2**30 else None
 
 
 def is_rate_refused(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from ami_provider import tags, waiting
 from ami_provider.aws import Aws
@@ -35,8 +36,16 @@ def find_others(image: Image, lineage: Lineage) -> list[str]:
     return sorted(tags.find_owners(image.tags).keys() - {tags.get_owner_key(lineage)})
 
 
-def claim_image(aws: Aws, image_id: str, lineage: Lineage, keep: int = 0) -> str | None:
+def claim_image(
+    aws: Aws,
+    image_id: str,
+    lineage: Lineage,
+    keep: int = 0,
+    also: Mapping[str, str] = MappingProxyType({}),
+) -> str | None:
     """Make it the resource's current AMI; gives the claim that the state keeps.
+
+    `also` are tags that are written in the same call.
 
     None if the AMI is gone, or disabled because its last owner is about to delete it: as it has
     our claim then, one of the two sees the other. Returns once a search finds the claim: the
@@ -47,7 +56,7 @@ def claim_image(aws: Aws, image_id: str, lineage: Lineage, keep: int = 0) -> str
     claim = str(next_claim(read_claims(held, lineage), image_id, nonce=nonce, now_s=now_s))
     noted = {tags.get_keep_key(lineage): str(keep)} if keep else {}
     try:
-        set_tags(aws, (image_id,), {key: claim, **noted})
+        set_tags(aws, (image_id,), {**also, key: claim, **noted})
     except BakeError as error:
         if error.__cause__ and is_not_found(error.__cause__):
             return None

@@ -5,35 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import resources
 
 from ami_provider import parameters
 from ami_provider.commands import StepReply, deliver, run_step
+from ami_provider.course import VERIFY, Step, get_extra_name
 from ami_provider.errors import StepError
 from ami_provider.failures import find_failure
 from ami_provider.job import Job
 from ami_provider.launch import has_gpu
 from ami_provider.logs import read_logs, save_logs
 from ami_provider.machines import Machine
-from ami_provider.recipe import ExtraStep
 from ami_provider.redaction import redact
 from ami_provider.site import Timeouts
 
 SITE = "steps/site.parameters"
-VERIFY = "verify"
 LOG_LINES = 25
 """Last lines of a failed step's log that its error shows."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One script on the machine. `limit` names its time-out in the site, `expected_s` a guess."""
-
-    name: str
-    what: str
-    limit: str = "step"
-    expected_s: float | None = None
 
 
 def deliver_steps(job: Job, machine: Machine) -> dict[str, bytes]:
@@ -61,11 +49,6 @@ def read_scripts(job: Job) -> dict[str, str]:
     for number, step in enumerate(job.recipe.extra_steps, 1):
         scripts[f"{get_extra_name(number, step)}.sh"] = step.script
     return scripts
-
-
-def get_extra_name(number: int, step: ExtraStep) -> str:
-    """The script's name on the machine: it runs after the agent's settings, before the checks."""
-    return f"60-{number:02}-{step.name}"
 
 
 def run_together(
@@ -121,7 +104,7 @@ def get_key(step: str, files: dict[str, bytes]) -> str:
     # And the scripts beside it that it names.
     text = files.get(script, b"")
     names |= {n for n in files if n.endswith(".sh") and n.removeprefix("steps/").encode() in text}
-    if step == VERIFY:
+    if step == VERIFY.name:
         names = set(files)
     content = hashlib.sha256()
     for name in sorted(names & files.keys()):

@@ -17,6 +17,8 @@ class Stages:
     differs.
     `timings` holds the seconds of every finished stage, in their order; `warnings` what a reader
     must still know at the end, though the bake went well; `now` is the stage it is in.
+    `is_partial`: a stage ran twice, or another run did a part of one, so that the timings are not
+    those of one whole bake.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Stages:
         self.timings: dict[str, float] = {}
         self.warnings: list[str] = []
         self.now = ""
+        self.is_partial = False
         self._number = 0
         self._detail = ""
         self._said: set[str] = set()
@@ -64,6 +67,7 @@ class Stages:
             self._number += 1
             head = f"step {self._number} of {max(self.total, self._number)}: {what}"
             self.now, self._detail = what, ""
+            self.is_partial = self.is_partial or what in self.timings
         start = time.monotonic()
         ended = threading.Event()
         self.report(head + _clock(None, expected_s))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ami_provider import errors, tags
+from ami_provider import errors, records, tags, timings
 from ami_provider.aws import Aws, get_aws
 from ami_provider.bake import SELF
 from ami_provider.checking import Asked, read_inputs
@@ -80,7 +80,7 @@ def _retag(aws: Aws, image_id: str, olds: Props, news: Props) -> None:
         action = "ec2:CreateTags"
         try:
             if new:
-                there.ec2.create_tags(Resources=resources, Tags=tags.to_list(new))
+                _write_tags(there, resources, new)
             action = "ec2:DeleteTags"
             if gone:
                 there.ec2.delete_tags(Resources=resources, Tags=[{"Key": key} for key in gone])
@@ -90,6 +90,18 @@ def _retag(aws: Aws, image_id: str, olds: Props, news: Props) -> None:
             way_out = "Run `pulumi refresh`, then try again."
             brief = f"could not update {image_id}"
             raise errors.bake_error(error, brief, action, way_out) from error
+
+
+def _write_tags(aws: Aws, resources: list[str], new: Mapping[str, str]) -> None:
+    """Where there is no room for them, what is kept of the bake for readers gives way."""
+    try:
+        aws.ec2.create_tags(Resources=resources, Tags=tags.to_list(new))
+    except Exception as error:
+        if errors.get_code(error) != "TagLimitExceeded":
+            raise
+        kept = [timings.KEY, *(f"{records.MANIFEST}{n}" for n in range(records.TAGS))]
+        aws.ec2.delete_tags(Resources=resources, Tags=[{"Key": key} for key in kept])
+        aws.ec2.create_tags(Resources=resources, Tags=tags.to_list(new))
 
 
 def get_given(props: Mapping[str, Any]) -> Props:

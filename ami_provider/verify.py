@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ami_provider import tags
 from ami_provider.cleaning import end_afterwards
+from ami_provider.course import BOOT, CHECK, LAUNCH_VERIFIER, VERIFY, expect, get_sizes
 from ami_provider.errors import BakeError
 from ami_provider.image_state import Image, get_state, set_tags
 from ami_provider.instance_state import MachineLostError
@@ -11,10 +12,9 @@ from ami_provider.job import Job
 from ami_provider.launch import list_choices
 from ami_provider.launching import launch_machine, list_fresh_first
 from ami_provider.machines import Machine, find_machine, wait_until_ready
-from ami_provider.running import Step, deliver_steps, run_together
+from ami_provider.running import deliver_steps, run_together
 
 GRACE_MIN = 15
-VERIFY = Step("verify", "check the AMI on a machine of its own", "verify")
 
 
 def verify(job: Job, image: Image) -> None:
@@ -55,7 +55,8 @@ def _was_verified_by_another(job: Job, image: Image) -> bool:
 
 
 def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: list[Machine]) -> None:
-    with job.stages.stage("launch a machine from the AMI", expected_s=10):
+    sizes = get_sizes(job.recipe, job.site)
+    with job.stages.stage(LAUNCH_VERIFIER.what, expected_s=expect(LAUNCH_VERIFIER.key, sizes)):
         machine = find_machine(job, "verifier", image.id) or launch_machine(
             job,
             "verifier",
@@ -66,12 +67,14 @@ def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: list[Mach
         )
     lost.append(machine)  # Unless it gets to the end.
     with end_afterwards(job, machine, "verifier"):
-        with job.stages.stage("boot it", expected_s=60):
-            wait_until_ready(job, machine, expected_s=60)
-        with job.stages.stage(VERIFY.what, expected_s=60):
+        booted = expect(BOOT.key, sizes)
+        with job.stages.stage(BOOT.what, expected_s=booted):
+            wait_until_ready(job, machine, expected_s=booted)
+        checked = expect(CHECK.key, sizes)
+        with job.stages.stage(CHECK.what, expected_s=checked):
             files = deliver_steps(job, machine)
             try:
-                run_together(job, machine, (VERIFY,), files, expected_s=60)
+                run_together(job, machine, (VERIFY,), files, expected_s=checked)
             except BakeError as error:
                 error.brief = f"the AMI {image.id} is refused: {error.brief}"
                 raise

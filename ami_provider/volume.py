@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
+from ami_provider.course import BASE_USED_GIB, UNPACKED
 from ami_provider.resolved import ResolvedRecipe
 
 GIB = 1024**3
-BASE_USED_GIB = 6.0
-"""What the GPU base AMI fills of its own volume: a low estimate, so that nothing that fits is
-refused (driver, container runtime, agent and system; AWS publishes no figure)."""
-UNPACKED = 2.0
-"""Bytes on disk for one compressed byte of a layer: the low end for gzip layers of Python and
-CUDA files (the template's 17 GB image is about 8 GB in ECR)."""
 LAYERS_IN_FLIGHT = 3
 """Layers Docker downloads at a time (`max-concurrent-downloads`), kept until they are unpacked."""
 SPACIOUS = 2

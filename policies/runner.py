@@ -28,6 +28,7 @@ LOOK = (
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "ec2:DescribeSpotPriceHistory",
     "ec2:DescribeSubnets",
     "logs:DescribeLogGroups",
     "ssm:DescribeInstanceInformation",

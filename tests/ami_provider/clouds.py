@@ -19,6 +19,7 @@ from ami_provider.recipe import ExtraStep, ImageRecipe
 from ami_provider.resolve import resolve
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
+from local_cloud.clock import Clock
 from local_cloud.cloud import Cloud
 from local_cloud.environment import client_environment
 from local_cloud.seed import seed
@@ -125,9 +126,12 @@ def open_bakery(
     real: bool,
     state: Path | None = None,
     details: Path | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[Bakery]:
     """A fresh cloud; this process's AWS clients talk to it until the block ends."""
-    with Cloud(real=real, state=state, details=details, say=lambda _text: None) as cloud:
+    with Cloud(
+        real=real, state=state, details=details, clock=clock, say=lambda _text: None
+    ) as cloud:
         assert cloud.real == real
         seed(cloud)
         for name, value in client_environment(cloud).items():

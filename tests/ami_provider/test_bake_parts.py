@@ -243,12 +243,10 @@ def test_names_and_tags_say_whose_it_is() -> None:
 
 
 def test_extra_steps_keep_their_order() -> None:
-    from ami_provider.provision import list_stages
+    from ami_provider.course import list_steps
 
     steps = tuple(ExtraStep(name=name, script="true") for name in ("zebra", "ant"))
-    names = [
-        step.name for stage in list_stages(job(made=recipe(extra_steps=steps))) for step in stage
-    ]
+    names = [step.name for stage in list_steps(recipe(extra_steps=steps)) for step in stage]
 
     assert names.index("60-01-zebra") + 1 == names.index("60-02-ant")
     assert (

@@ -1,0 +1,97 @@
+"""What a forecast asks AWS: earlier bakes of the lineage, the builder's price now.
+
+Nothing here refuses a preview: what cannot be had is unknown.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from ami_provider import tags, timings
+from ami_provider.aws import Aws
+from ami_provider.costs import Price, find_on_demand
+from ami_provider.errors import BakeError, is_aws_error
+from ami_provider.image_state import list_images
+from ami_provider.lookups.asking import Question, ask_all
+from ami_provider.site import BuildSite, Lineage
+from ami_provider.timings import Timings
+from ami_provider.unknowns import touches
+
+MOST = 5
+"""Earlier bakes that are looked at, the newest."""
+SPOT_SOURCE = "ec2:DescribeSpotPriceHistory, now"
+
+
+def find_prospects(
+    site: BuildSite, lineage: Lineage, aws: Aws, *, unknown: frozenset[str] = frozenset()
+) -> tuple[list[Timings], Price | None]:
+    """Timings of the lineage's AMIs that are still there, and the price of the first choice."""
+    questions: list[Question[object]] = [
+        partial(find_earlier, lineage, aws),
+        partial(find_price, site, aws, unknown=unknown),
+    ]
+    (earlier, price), _ = ask_all(questions)
+    assert isinstance(earlier, list)
+    return earlier, price if isinstance(price, Price) else None
+
+
+def find_earlier(lineage: Lineage, aws: Aws) -> list[Timings]:
+    """How long the newest bakes of the lineage took; those of AMIs that are gone are gone too."""
+    try:
+        named = {"Name": f"tag:{tags.LINEAGE}", "Values": [tags.get_path(lineage)]}
+        images = list_images(aws, named)  # type: ignore[arg-type]
+    except BakeError:
+        return []
+    newest = sorted(images, key=lambda image: image.created, reverse=True)
+    read = (timings.read_text(image.tags.get(timings.KEY, "")) for image in newest)
+    return [one for one in read if one][:MOST]
+
+
+def find_price(site: BuildSite, aws: Aws, *, unknown: frozenset[str] = frozenset()) -> Price | None:
+    """What the first machine type costs in the first subnet: spot where it is tried first and the
+    API tells it, else on demand by the table; None if neither is known."""
+    if touches(unknown, "site.instance_types"):
+        return None
+    kind = site.instance_types[0]
+    spot = _find_spot(site, kind, aws, unknown) if site.capacity != "on-demand" else None
+    return spot or find_on_demand(kind, aws.region)
+
+
+def _find_spot(site: BuildSite, kind: str, aws: Aws, unknown: frozenset[str]) -> Price | None:
+    now = datetime.now(UTC)
+    try:
+        found = aws.ec2.describe_spot_price_history(
+            InstanceTypes=[kind],  # type: ignore[list-item]
+            ProductDescriptions=["Linux/UNIX"],
+            StartTime=now,
+            EndTime=now,
+        )["SpotPriceHistory"]
+        zone = "" if touches(unknown, "site.subnet_ids") else _get_zone(site, aws)
+    except Exception as error:
+        if not is_aws_error(error):
+            raise
+        return None
+    prices = {str(p.get("AvailabilityZone", "")): _number(p) for p in found}
+    prices = {zone: usd for zone, usd in prices.items() if usd > 0}
+    if not prices:
+        return None
+    # Without a price for the subnet's own zone, the dearest: a forecast is no bargain.
+    place = zone if zone in prices else max(prices, key=lambda one: prices[one])
+    return Price(
+        instance_type=kind, market="spot", usd_hour=prices[place], source=SPOT_SOURCE, zone=place
+    )
+
+
+def _get_zone(site: BuildSite, aws: Aws) -> str:
+    filters: Any = [{"Name": "subnet-id", "Values": [site.subnet_ids[0]]}]
+    subnets = aws.ec2.describe_subnets(Filters=filters)["Subnets"]
+    return str(subnets[0].get("AvailabilityZone", "")) if subnets else ""
+
+
+def _number(price: Any) -> float:
+    try:
+        return float(price.get("SpotPrice", 0))
+    except ValueError:
+        return 0.0
