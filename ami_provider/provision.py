@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ami_provider.course import MODELS, PULL, Step, expect, get_sizes, list_stages
+from ami_provider import waiting
+from ami_provider.course import MODELS, PULL, QUIESCE, Step, expect, get_sizes, list_stages
 from ami_provider.job import Job
 from ami_provider.machines import Machine, set_step
 from ami_provider.running import deliver_steps, run_together
 from ami_provider.traffic import tell_bytes
+
+NOTED_S = 10.0
+"""Least seconds between two notes of how far it is: what is quicker is soon run again."""
 
 
 def provision(job: Job, machine: Machine) -> dict[str, Any]:
@@ -20,6 +24,7 @@ def provision(job: Job, machine: Machine) -> dict[str, Any]:
     """
     files = deliver_steps(job, machine)
     told: dict[str, Any] = {}
+    noted = waiting.now()
     sizes = get_sizes(job.recipe, job.site)
     for stage in list_stages(job.recipe, verify=False):
         if not (steps := stage.steps):
@@ -29,7 +34,9 @@ def provision(job: Job, machine: Machine) -> dict[str, Any]:
             with tell_bytes(job, machine, get_download_bytes(job, steps)):
                 replies = run_together(job, machine, steps, files, expected_s=expected)
             told |= {step.name: reply.result for step, reply in zip(steps, replies, strict=True)}
-        set_step(job, machine, steps[-1].name)
+        if QUIESCE in steps or waiting.now() >= noted + NOTED_S:
+            set_step(job, machine, steps[-1].name)
+            noted = waiting.now()
     return told
 
 

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 FIRST_S = 0.1
 LONGEST_S = 10.0
-SHARE = 0.2
+SHARE = 0.25
 """Pause as a share of the time waited: a wait ends little late and makes few calls."""
 NEAR = 0.05
 """Shortest pause just before the expected end, and longest ever, as a share of what is expected."""
@@ -46,7 +46,8 @@ def wait_until(
     """Call `look` until it gives something; raises `WaitTimeoutError` after `timeout_s` seconds.
 
     It looks at once, and once more at the very end. Errors of `look` pass through, but for
-    `NoAnswerError`. `expected_s` is when the end is expected: pauses shorten towards it.
+    `NoAnswerError`. `first_s` is the shortest pause, for what cannot be there sooner.
+    `expected_s` is when the end is expected: pauses shorten towards it.
     """
     start = now()
     while True:
@@ -68,7 +69,7 @@ def wait_until(
 def get_pause(elapsed: float, *, first_s: float, expected_s: float | None) -> float:
     """Seconds until the next look, after `elapsed` seconds of waiting.
 
-    A fifth of the time waited so far, so that a wait ends at most a fifth late. Before the
+    A quarter of the time waited so far, so that a wait ends at most a quarter late. Before the
     expected end at most half of what is left, so that a look falls right on it. What is expected
     to take hours is looked at every few minutes.
     """

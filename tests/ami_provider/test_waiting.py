@@ -80,7 +80,7 @@ def test_what_takes_hours_is_looked_at_every_few_minutes(clock: Clock) -> None:
 
 
 @given(st.floats(0.01, 100_000), st.none() | st.floats(1, 100_000))
-def test_no_pause_is_much_more_than_a_fifth_of_the_wait(
+def test_no_pause_is_much_more_than_a_quarter_of_the_wait(
     elapsed: float, expected: float | None
 ) -> None:
     pause = waiting.get_pause(elapsed, first_s=0.1, expected_s=expected)
