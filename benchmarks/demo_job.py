@@ -150,19 +150,27 @@ class Demo:
     network: tuple[str, str]
     image_uri: str
 
-    def run(self, name: str, ami: str) -> dict[str, Any]:
-        """The job on a new environment of one AMI: its timeline, and what it says of models."""
+    def run(self, name: str, ami: str, *, command: list[str] | None = None) -> dict[str, Any]:
+        """The job on a new environment of one AMI: its timeline, and what it says of models.
+
+        `command` runs in place of the image's own, and finds the machine's disk below `/host`.
+        """
         batch = self.aws.client("batch")
         self._create_queue(batch, name, ami)
         needs = {"VCPU": "4", "MEMORY": "1024", "GPU": "1"}
+        own: Any = {"command": command} if command else {}
+        mounts = {"models": (MODELS, MODELS)} | ({"host": ("/", "/host")} if command else {})
         definition = batch.register_job_definition(
             jobDefinitionName="demo",
             type="container",
             containerProperties={
+                **own,
                 "image": self.image_uri,
                 "resourceRequirements": [{"type": k, "value": v} for k, v in needs.items()],
-                "volumes": [{"name": "models", "host": {"sourcePath": MODELS}}],
-                "mountPoints": [{"sourceVolume": "models", "containerPath": MODELS}],
+                "volumes": [{"name": n, "host": {"sourcePath": m[0]}} for n, m in mounts.items()],
+                "mountPoints": [
+                    {"sourceVolume": n, "containerPath": m[1]} for n, m in mounts.items()
+                ],
             },
         )["jobDefinitionArn"]
         job_id = batch.submit_job(jobName=name, jobQueue=name, jobDefinition=definition)["jobId"]
@@ -171,6 +179,14 @@ class Demo:
             if job["status"] in ("SUCCEEDED", "FAILED"):
                 return self._result(job)
             time.sleep(0.1)
+
+    def remove(self, name: str) -> None:
+        """End the queue, its environment and their machines."""
+        batch = self.aws.client("batch")
+        batch.update_job_queue(jobQueue=name, state="DISABLED")
+        batch.delete_job_queue(jobQueue=name)
+        batch.update_compute_environment(computeEnvironment=name, state="DISABLED")
+        batch.delete_compute_environment(computeEnvironment=name)
 
     def _create_queue(self, batch: Any, name: str, ami: str) -> None:
         subnet, group = self.network
@@ -212,6 +228,7 @@ class Demo:
             "ami": attempt["ami"],
             "image": (attempt["image"] or {}).get("how", "-"),
             "models": [line.split()[1] for line in said if line.startswith("model ")],
+            "log": said[-5:],
             "times": attempt["times"],
         }
 

@@ -233,10 +233,11 @@ def add_row(
 
 def judge(what: str, rows: dict[str, Any], state_s: float) -> list[Target]:
     def middle(who: str, read: Any) -> float:
-        return statistics.median(read(one) for one in rows[who]["rounds"])
+        return float(statistics.median(read(one) for one in rows[who]["rounds"]))
 
     def beyond(who: str) -> float:
-        return middle(who, lambda one: one["seconds"]) - rows[who]["changes"] * state_s
+        floor = float(rows[who]["changes"] * state_s)
+        return middle(who, lambda one: one["seconds"]) - floor
 
     packers = [who for who in rows if who.startswith("packer")]
     theirs, calls = min(map(beyond, packers)), min(middle(w, lambda o: o["calls"]) for w in packers)

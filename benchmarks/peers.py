@@ -9,18 +9,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from toolchain.build_cache import cache_root, ensure_built
 from toolchain.go_build import go_environment
-from toolchain.locks import locked
 from toolchain.process import run
-from toolchain.pulumi_cli import cache_root
 from toolchain.report import say
-from toolchain.stamp import STAMP, find_fault, write_stamp
 
 DEBIAN, CURRENT, PLUGIN = "1.6.6", "1.15.0", "1.8.0"
 """Debian 12's package; the newest Packer and amazon plugin whose Go modules can be had."""
@@ -51,43 +48,29 @@ def get_packers(*, current: bool = True) -> list[Packer]:
     """Those that can be had here: Debian's where there is apt, a current one where there is Go."""
     found = []
     if shutil.which("apt-get"):
-        folder = _ensure(f"packer-{DEBIAN}-debian", _unpack_debian)
+        folder = cache_root() / f"packer-{DEBIAN}-debian"
+        ensure_built(folder, f"Debian's packer {DEBIAN}", _unpack_debian)
         found.append(Packer(DEBIAN, folder / "usr" / "bin" / "packer"))
     if current and shutil.which("go"):
-        folder = _ensure(f"packer-{CURRENT}-amazon-{PLUGIN}", _build_current)
+        folder = cache_root() / f"packer-{CURRENT}-amazon-{PLUGIN}"
+        ensure_built(folder, f"Packer {CURRENT}", _build_current)
         found.append(Packer(CURRENT, folder / "packer", folder / "plugins"))
     return found
 
 
-def _ensure(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder of this name in the cache, made first where it is not whole."""
-    folder = cache_root() / name
-    with locked(folder.with_name(f"{name}.lock"), waiting_for=f"making {name}"):
-        if find_fault(folder) is None:
-            return folder
-        shutil.rmtree(folder, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as work:
-            made = Path(work) / "made"
-            made.mkdir()
-            make(made)
-            write_stamp(made)
-            made.rename(folder)
-        assert (folder / STAMP).exists()
-    return folder
-
-
 def _unpack_debian(folder: Path) -> None:
-    say(f"Getting Debian's packer {DEBIAN} into {folder.parent.parent} (17 MB, not installed).")
-    work = folder.parent
-    run(["apt-get", "-q", "download", "packer"], doing="apt-get download packer", cwd=work)
-    (package,) = work.glob(f"packer_{DEBIAN}*.deb")
-    run(["dpkg-deb", "-x", str(package), str(folder)], doing="unpacking packer")
+    say(f"Getting Debian's packer {DEBIAN} into {folder.parent} (17 MB, not installed).")
+    with tempfile.TemporaryDirectory() as work:
+        run(["apt-get", "-q", "download", "packer"], doing="Getting packer", cwd=Path(work))
+        (package,) = Path(work).glob(f"packer_{DEBIAN}*.deb")
+        run(["dpkg-deb", "-x", str(package), str(folder)], doing="Unpacking packer")
 
 
 def _build_current(folder: Path) -> None:
     say(f"Building Packer {CURRENT} and its amazon plugin {PLUGIN}, once, in about 7 minutes.")
     for name in MODULES:
-        _build(name, folder / name)
+        with tempfile.TemporaryDirectory() as work:
+            _build(name, folder / name, Path(work) / "sources")
     plugins = folder / "plugins"
     environment = _quiet(folder.parent) | {"PACKER_PLUGIN_PATH": str(plugins)}
     run(
@@ -100,7 +83,7 @@ def _build_current(folder: Path) -> None:
     (folder / "packer-plugin-amazon").unlink()
 
 
-def _build(name: str, output: Path) -> None:
+def _build(name: str, output: Path, sources: Path) -> None:
     module, checksum = MODULES[name]
     environment = go_environment()
     said = run(
@@ -113,7 +96,6 @@ def _build(name: str, output: Path) -> None:
     )
     if facts["Sum"] != checksum:
         raise SystemExit(f"{module} has the checksum {facts['Sum']}, not {checksum}.")
-    sources = output.parent.parent / f"{name}-sources"
     shutil.copytree(facts["Dir"], sources, copy_function=shutil.copyfile)
     for place in (sources, *sources.rglob("*")):
         place.chmod(0o755 if place.is_dir() else 0o644)

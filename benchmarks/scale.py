@@ -1,0 +1,220 @@
+"""How a bake's time, AWS calls and memory grow: with models, images, bakes at once, AMIs kept.
+
+`python benchmarks/scale.py` starts a local cloud of recorded machines, on which every change of
+state and every command is done at once: what is left is the work of the program itself. Each point
+is a process of its own, with an access key by which its calls are told apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import click
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from ami_provider.aws import Aws  # noqa: E402
+from ami_provider.bake import BakedImage, bake  # noqa: E402
+from ami_provider.contents import ContainerImage, Model  # noqa: E402
+from ami_provider.deleting import Owner, delete_ami  # noqa: E402
+from ami_provider.recipe import ExtraStep, ImageRecipe, SystemUpdate  # noqa: E402
+from ami_provider.resolve import resolve  # noqa: E402
+from ami_provider.site import BuildSite, Lineage  # noqa: E402
+from benchmarks.measuring import Target, finish  # noqa: E402
+from local_cloud.calls import read_calls  # noqa: E402
+from local_cloud.push import push_image  # noqa: E402
+
+SUBNET, GROUP = "subnet-0a10ca10000000001", "sg-0a10ca1000000000f"
+BUCKET = "scale-models"
+POINTS = {
+    "models": (1, 10, 100, 1000),
+    "images": (1, 3, 10),
+    "bakes at once": (1, 5, 20),
+    "AMIs kept": (1, 20, 200),
+}
+SLACK = 1.15
+"""How much more than in proportion the last point may be to the one before it: noise of the clock.
+Whatever grows in proportion, on top of a fixed part, stays below 1."""
+
+
+@click.command(help=__doc__)
+@click.option("--json", "result_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--state", hidden=True, type=click.Path(path_type=Path))
+@click.option("--one", hidden=True, type=(str, int))
+def main(result_file: Path | None, state: Path | None, one: tuple[str, int] | None) -> None:
+    """Exits 1 where something grows faster than in proportion."""
+    if one:
+        print(json.dumps(measure(*one)))
+        return
+    if state is None:
+        with tempfile.TemporaryDirectory(prefix="benchmark-scale-") as folder:
+            place = str(Path(folder) / "state")
+            own = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--state", place]
+            cloud = ["local_cloud", "run", "--recorded", "--state", place, "--"]
+            run = [sys.executable, "-m", *cloud, *own]
+            sys.exit(subprocess.run(run, cwd=ROOT, check=False).returncode)
+    prepare()
+    curves = {kind: [run_one(state, kind, n) for n in points] for kind, points in POINTS.items()}
+    show(curves)
+    targets = [target for kind, rows in curves.items() for target in judge(kind, rows)]
+    sys.exit(finish({"curves": curves}, targets, result_file))
+
+
+def prepare() -> None:
+    """A role for builders, the models and the repositories of the longest points."""
+    iam, s3, ecr = boto3.client("iam"), boto3.client("s3"), boto3.client("ecr")
+    iam.create_role(RoleName="builder", AssumeRolePolicyDocument="{}")
+    iam.create_instance_profile(InstanceProfileName="builder")
+    iam.add_role_to_instance_profile(InstanceProfileName="builder", RoleName="builder")
+    here: Any = {"LocationConstraint": os.environ["AWS_REGION"]}
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=here)
+    for many in POINTS["models"]:
+        for number in range(many):
+            key, body = f"{many}/{number:04}.bin", f"{many} {number}".encode()
+            s3.put_object(Bucket=BUCKET, Key=key, Body=body, ChecksumAlgorithm="SHA256")
+    for number in range(max(POINTS["images"])):
+        ecr.create_repository(repositoryName=f"scale-{number}")
+        push_image(ecr, os.environ["AWS_ENDPOINT_URL"], repository=f"scale-{number}",
+                   tag="latest", note=str(number), mib=0)  # fmt: skip
+
+
+def run_one(state: Path, kind: str, many: int) -> dict[str, Any]:
+    """One point of a curve."""
+    key = f"{kind}-{many}".replace(" ", "-")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).resolve()), "--one", kind, str(many)],
+        cwd=ROOT, env=os.environ | {"AWS_ACCESS_KEY_ID": key}, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{kind} {many} failed:\n{done.stderr[-3000:]}")
+    calls = [c for c in read_calls(state / "calls.jsonl") if c["access_key"] == key]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return {"many": many, "calls": len(calls), **found}
+
+
+def measure(kind: str, many: int) -> dict[str, Any]:
+    """In a process of its own: seconds of the work, and the most memory so far, in MiB."""
+    work = KINDS[kind]
+    aws = Aws(os.environ["AWS_REGION"])
+    _ = aws.ec2, aws.ec2_once, aws.ssm, aws.ecr, aws.s3  # made once in a process, whatever it bakes
+    started = time.perf_counter()
+    work(aws, many)
+    seconds = time.perf_counter() - started
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": round(seconds, 2), "memory_mib": round(memory, 1)}
+
+
+def bake_models(aws: Aws, many: int) -> None:
+    folder = Model(source=f"s3://{BUCKET}/{many}/", destination="/opt/ml/models/")
+    make(aws, f"models-{many}", models=(folder,))
+
+
+def bake_images(aws: Aws, many: int) -> None:
+    make(aws, f"images-{many}", images=many)
+
+
+def bake_at_once(aws: Aws, many: int) -> None:
+    with ThreadPoolExecutor(many) as pool:
+        for done in [pool.submit(make, aws, f"at-once-{many}-{n}") for n in range(many)]:
+            done.result()
+
+
+def keep(aws: Aws, many: int) -> None:
+    """A resource that is replaced again and again, keeps all, and is destroyed in the end."""
+    name = f"kept-{many}"
+    current = make(aws, name, salt="0", keep=many)
+    for number in range(1, many):
+        earlier, current = current, make(aws, name, salt=str(number), keep=many)
+        delete_ami(earlier.ami_id, owner=owner_of(aws, name), nonce=earlier.owner_nonce)
+    delete_ami(current.ami_id, owner=owner_of(aws, name), nonce=current.owner_nonce)
+
+
+KINDS: dict[str, Callable[[Aws, int], None]] = {
+    "models": bake_models,
+    "images": bake_images,
+    "bakes at once": bake_at_once,
+    "AMIs kept": keep,
+}
+
+
+def owner_of(aws: Aws, name: str) -> Owner:
+    return Owner(aws, lineage_of(name), lambda _text: None)
+
+
+def lineage_of(name: str) -> Lineage:
+    return Lineage(project="scale", stack="bench", name=name, urn=f"urn:{name}")
+
+
+def make(
+    aws: Aws,
+    name: str,
+    *,
+    images: int = 1,
+    models: tuple[Model, ...] = (),
+    salt: str = "",
+    keep: int = 0,
+) -> BakedImage:
+    """Look everything up as a preview does, then bake."""
+    registry = f"123456789012.dkr.ecr.{aws.region}.amazonaws.com"
+    recipe = ImageRecipe(
+        images=tuple(
+            ContainerImage(repository=f"{registry}/scale-{n}", tag="latest") for n in range(images)
+        ),
+        models=models,
+        extra_steps=(ExtraStep(name="content", script=f"echo {name} {salt}"),),
+        system_update=SystemUpdate(enabled=False),
+    )
+    site = BuildSite(
+        region=aws.region,
+        subnet_ids=(SUBNET,),
+        security_group_ids=(GROUP,),
+        instance_profile="builder",
+        verify="off",
+    )
+    resolved = resolve(recipe, aws).recipe
+    assert resolved is not None
+    return bake(
+        resolved, site, lineage_of(name), aws=aws, report=lambda _text: None, keep=keep
+    )  # fmt: skip
+
+
+def judge(kind: str, rows: list[dict[str, Any]]) -> list[Target]:
+    """Growth from the last but one point to the last, as a share of what in proportion would be."""
+    before, last = rows[-2:]
+    times = last["many"] / before["many"]
+    return [
+        Target(f"{kind}, {before['many']} to {last['many']}: {what}, against in proportion",
+               round(last[name] / before[name] / times, 3), most=SLACK)
+        for name, what in (("seconds", "time"), ("calls", "AWS calls"), ("memory_mib", "memory"))
+    ]  # fmt: skip
+
+
+def show(curves: dict[str, list[dict[str, Any]]]) -> None:
+    table = Table(title="What grows with what, recorded machines")
+    for head in ("of what", "how many", "seconds", "AWS calls", "memory, MiB"):
+        table.add_column(head, justify="left" if head == "of what" else "right")
+    for kind, rows in curves.items():
+        for row in rows:
+            table.add_row(kind, str(row["many"]), f"{row['seconds']:.1f}", str(row["calls"]),
+                          f"{row['memory_mib']:.0f}")  # fmt: skip
+        table.add_section()
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
