@@ -5,9 +5,9 @@ has the speed of the old template's figures: 17 GB of image and 1.85 GB of model
 minutes that a job's start took. Sizes are divided by `--scale`, so times are about as much shorter;
 what a machine takes to boot is what it takes here.
 
-Four starts are taken in turn, each on a machine of its own:
-plain (pulls the image, then fetches the models as its users' jobs do), baked and read warm, baked
-and read cold (first touch of each block at 10 MB/s; once only), and baked with everything local: no link.
+Four starts are taken in turn, each on a machine of its own: plain (pulls the image, then fetches
+the models as its users' jobs do), baked and read warm, baked and read cold (first touch of each
+block at 10 MB/s; once only), and baked with everything local, which is without a link.
 """
 
 from __future__ import annotations
