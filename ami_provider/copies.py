@@ -9,8 +9,8 @@ from ami_provider import tags, waiting
 from ami_provider.aws import Aws
 from ami_provider.errors import BakeError, bake_error, is_aws_error, is_duplicate_name
 from ami_provider.image_removal import delete_image
-from ami_provider.image_state import Image, get_state, list_images
-from ami_provider.images import APPEAR_S, ImagePendingError
+from ami_provider.image_state import Image, list_images
+from ami_provider.images import APPEAR_S, ImagePendingError, look_at_image
 from ami_provider.site import Lineage
 from ami_provider.uses import find_users
 from ami_provider.wishes import read_all
@@ -137,15 +137,16 @@ def wait_until_copied(there: Aws, copy: Image, *, timeout_s: float) -> Image:
     """
 
     def look() -> Image | None:
-        found = get_state(there, copy.id)
+        found = look_at_image(there, copy.id)
         return found if found and found.state != "pending" else None
 
     try:
         found = waiting.wait_until(look, timeout_s=timeout_s)
-    except waiting.WaitTimeoutError:
+    except waiting.WaitTimeoutError as error:
+        copying = "Its snapshots are still being copied."
         raise ImagePendingError(
             f"the copy {copy.id} in {there.region} is not available after {timeout_s / 60:.0f} min",
-            "Its snapshots are still being copied.",
+            f"It could not be looked at: {error.cause}" if error.cause else copying,
             "Run `pulumi up` again later: it finds this copy and goes on. Or raise timeouts.image.",
         ) from None
     if found.state in ("available", "disabled"):

@@ -102,7 +102,7 @@ def wait_until_available(job: Job, image: Image, *, expected_s: float | None = N
 
     def look() -> Image | None:
         nonlocal seen
-        found = _look(job.aws, image.id)
+        found = look_at_image(job.aws, image.id)
         if found is None:
             return Image(image.id, image.name, "gone") if seen else None
         seen = True
@@ -131,8 +131,11 @@ def wait_until_available(job: Job, image: Image, *, expected_s: float | None = N
     return found
 
 
-def _look(aws: Aws, image_id: str) -> Image | None:
-    """As `get_state`, in one call with every other AMI that this process waits for."""
+def look_at_image(aws: Aws, image_id: str) -> Image | None:
+    """As `get_state`, for a wait: in one call with every other AMI that this process waits for.
+
+    Raises `NoAnswerError` while AWS does not answer.
+    """
     try:
         return get_watch(aws, "images", _find_by_id).look(image_id)
     except BakeError as error:

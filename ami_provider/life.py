@@ -5,16 +5,20 @@ from __future__ import annotations
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import get_aws
 from ami_provider.bake import BakedImage, bake
-from ami_provider.checking import read_inputs
+from ami_provider.checking import Asked, read_inputs
+from ami_provider.copies import find_copies
 from ami_provider.deleting import Owner, delete_ami
-from ami_provider.errors import BakeError
+from ami_provider.errors import BakeError, lacks_credentials
 from ami_provider.faults import parse
 from ami_provider.fingerprint import whole_numbers
+from ami_provider.image_removal import delete_image
+from ami_provider.image_state import get_state
+from ami_provider.images import ImagePendingError
 from ami_provider.lookups.existing import get_content_tags
-from ami_provider.ownership import list_held
+from ami_provider.ownership import find_others, list_held
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.properties import DERIVED, GIVEN, Props
-from ami_provider.publishing import UNPUBLISHED
+from ami_provider.publishing import UNPUBLISHED, Published
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
 from ami_provider.updating import get_copies, get_given, is_foreign, publish_asked
@@ -23,7 +27,8 @@ from ami_provider.updating import get_copies, get_given, is_foreign, publish_ask
 def create_ami(props: Props) -> Props:
     """Bake the AMI, or take the one that has this content, and publish it; gives all outputs.
 
-    An interrupted run leaves its progress in AWS, and the next one goes on from there.
+    An interrupted run leaves its progress in AWS, and the next one goes on from there. One that
+    fails leaves nothing that it made, in any region.
     """
     asked = read_inputs(get_given(props))
     recipe = parse(ResolvedRecipe, whole_numbers(props["resolved"]))
@@ -41,9 +46,49 @@ def create_ami(props: Props) -> Props:
     )
     if image.adopted:
         announce(f"{image.ami_id} has this content: used, not baked.")
-    published = publish_asked(image.ami_id, asked, image.owner_id) if asked.publication else None
+    published = _publish(image, asked)
     outs = {key: props[key] for key in (*GIVEN, *DERIVED) if key in props}
-    return outs | _made(image) | (published or UNPUBLISHED).to_outputs()
+    return outs | _made(image) | published.to_outputs()
+
+
+def _publish(image: BakedImage, asked: Asked) -> Published:
+    """Publish the AMI; where that fails and it is a new one, it goes again, with its copies.
+
+    No state would know it. What the next run can go on with stays: copies that are late, all of it
+    while there are no credentials, and with `on_failure: keep`.
+    """
+    if asked.publication is None:
+        return UNPUBLISHED
+    try:
+        return publish_asked(image.ami_id, asked, image.owner_id)
+    except Exception as error:
+        goes_on = isinstance(error, ImagePendingError) or lacks_credentials(error)
+        if not (image.adopted or goes_on or asked.site.on_failure == "keep"):
+            told = _take_back(image, asked)
+            if isinstance(error, BakeError):
+                error.details += f"\n{told}"
+            else:
+                error.add_note(told)
+        raise
+
+
+def _take_back(image: BakedImage, asked: Asked) -> str:
+    """Remove a new AMI and its copies; what became of it, in a sentence."""
+    aws, lineage = get_aws(asked.site.region), asked.lineage
+    try:
+        found = get_state(aws, image.ami_id)
+        if found is None or find_others(found, lineage):
+            return f"{image.ami_id} stays for its other owners." if found else ""
+        regions = [copy.region for copy in asked.publication.copies] if asked.publication else ()
+        for region, copy in find_copies(aws, found, regions):
+            delete_image(aws.at(region), copy)
+        delete_image(aws, found)
+    except BakeError as second:
+        return (
+            f"And then the clean-up failed: {second}\n"
+            f"{image.ami_id} is left: the next `pulumi up` takes it."
+        )
+    return f"{image.ami_id} and its copies were removed again (on_failure: keep leaves them)."
 
 
 def _made(image: BakedImage) -> Props:
