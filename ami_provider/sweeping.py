@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -12,15 +12,19 @@ from ami_provider import tags
 from ami_provider.aws import Aws
 from ami_provider.errors import bake_error, is_aws_error, is_not_found
 from ami_provider.image_removal import delete_image
-from ami_provider.image_state import Image, read_image
+from ami_provider.image_state import Image, get_state, read_image
 from ami_provider.site import Lineage
 from ami_provider.uses import find_users
+from ami_provider.wishes import read_all
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
 
 T = TypeVar("T")
 Kind = Literal["machine", "volume", "image", "snapshot"]
+
+_MADE: FilterTypeDef = {"Name": "tag-key", "Values": [tags.FINGERPRINT, tags.SOURCE]}
+"""What every AMI and snapshot of ours has: an own one the one tag, a copy the other."""
 
 UP = ["pending", "running", "stopping", "stopped"]
 
@@ -45,7 +49,8 @@ def find_leftovers(aws: Aws, older_than: timedelta, *, lineage: str = "") -> lis
     """Machines, volumes, AMIs and snapshots of bakes that are older than that, oldest first.
 
     What is younger is not listed. What is in use is listed as spared, with who uses it: a machine
-    that runs a command or is being imaged, an AMI that somebody owns, launched from or copied.
+    that runs a command or is being imaged, an AMI that is launched from or copied. An AMI that
+    somebody owns, and a copy that the owners of its AMI in another region ask for, are none.
     `lineage` limits it to `project`, `project/stack` or `project/stack/name`. Ages go by AWS's
     clock. Raises `BakeError`.
     """
@@ -115,7 +120,7 @@ def _list_images(aws: Aws) -> list[tuple[Image, datetime]]:
         lambda: list(
             aws.ec2.get_paginator("describe_images").paginate(
                 Owners=["self"],
-                Filters=[{"Name": "tag-key", "Values": [tags.FINGERPRINT]}],
+                Filters=[_MADE],
                 IncludeDeprecated=True,
                 IncludeDisabled=True,
             )
@@ -174,25 +179,40 @@ def _why_busy(
 
 
 def _find_images(aws: Aws, images: list[tuple[Image, datetime]]) -> Iterator[Leftover]:
-    """AMIs that no stack owns: of a bake that never came to its end."""
+    """AMIs that no stack owns: of a bake that never came to its end, or copies of one gone."""
     for image, since in images:
-        if tags.find_owners(image.tags) or image.state == "pending":
+        if image.state == "pending" or _is_wanted(aws, image):
             continue
         yield Leftover(
             kind="image",
             id=image.id,
             since=since,
             lineage=image.tags.get(tags.LINEAGE, ""),
-            what=f"{image.name}, {image.state}, "
-            + ("verified" if image.verified == tags.VERIFIED_YES else "not verified"),
+            what=f"{image.name}, {image.state}, {_describe(image)}",
             spared=_why_used(aws, image),
             image=image,
         )
 
 
+def _is_wanted(aws: Aws, image: Image) -> bool:
+    """Whether a stack owns it, or the AMI that it is a copy of is there and asks for it."""
+    region, _, original = image.tags.get(tags.SOURCE, "").partition("/")
+    if not region:
+        return bool(tags.find_owners(image.tags))
+    found = get_state(aws.at(region), original)
+    return found is not None and aws.region in read_all(found.tags).regions
+
+
+def _describe(image: Image) -> str:
+    if source := image.tags.get(tags.SOURCE):
+        return f"a copy of {source}"
+    return "verified" if image.verified == tags.VERIFIED_YES else "not verified"
+
+
 def _why_used(aws: Aws, image: Image) -> str:
     parts = [*image.tags.get(tags.LINEAGE, "").split("/"), "", "", ""]
-    lineage = Lineage(project=parts[0], stack=parts[1], name=parts[2], urn="")
+    # A copy's tag names none, and one of 256 characters was cut: neither is refused here.
+    lineage = Lineage.model_construct(project=parts[0], stack=parts[1], name=parts[2], urn="")
     return "; ".join(user.text for user in find_users(aws, image, lineage, held=[]))
 
 
@@ -219,20 +239,18 @@ def _find_volumes(aws: Aws) -> Iterator[Leftover]:
 def _find_snapshots(aws: Aws, images: list[tuple[Image, datetime]]) -> Iterator[Leftover]:
     """Snapshots whose AMI is gone; one that an AMI still has goes only with it."""
     behind = {snapshot for image, _ in images for snapshot in image.snapshot_ids}
-    filters: list[FilterTypeDef] = [{"Name": "tag-key", "Values": [tags.FINGERPRINT]}]
     pages = _ask(
         lambda: list(
-            aws.ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
+            aws.ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=[_MADE])
         ),
         "ec2:DescribeSnapshots",
     )
     for snapshot in (s for page in pages for s in page["Snapshots"]):
         noted = tags.to_mapping(snapshot.get("Tags"))
-        fingerprint = noted[tags.FINGERPRINT]
         making = [
             image.id
             for image, _ in images
-            if image.state == "pending" and image.tags.get(tags.FINGERPRINT) == fingerprint
+            if image.state == "pending" and _get_content(image.tags) == _get_content(noted)
         ]
         if snapshot["SnapshotId"] not in behind:
             yield Leftover(
@@ -243,6 +261,11 @@ def _find_snapshots(aws: Aws, images: list[tuple[Image, datetime]]) -> Iterator[
                 what=f"{snapshot['VolumeSize']} GiB, behind no AMI",
                 spared=f"{making[0]} is being made of it" if making else "",
             )
+
+
+def _get_content(noted: Mapping[str, str]) -> str:
+    """What an AMI and its snapshots have in common: the fingerprint, or what it is a copy of."""
+    return noted.get(tags.SOURCE) or noted.get(tags.FINGERPRINT, "")
 
 
 def _ask(call: Callable[[], T], action: str) -> T:

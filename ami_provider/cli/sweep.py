@@ -70,8 +70,9 @@ def command(
 ) -> None:
     """Remove machines, volumes, AMIs and snapshots that bakes left behind.
 
-    They are found by their tags (baked-ami:…). An AMI that a stack owns, and whatever is in use,
-    stays. Machines end by themselves anyway, but for a stopped one that on_failure: keep kept.
+    They are found by their tags (baked-ami:…). An AMI that a stack owns, a copy of one that the
+    stack asks for, and whatever is in use, stays. Machines end by themselves anyway, but for a
+    stopped one that on_failure: keep kept.
 
     Exit codes: 0 all of it is removed (or there is none, or it was a dry run); 1 something could
     not be removed; 2 the input or the credentials are not good.

@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from ami_provider import sweeping, tags
 from ami_provider.cli import main
 from ami_provider.cli import sweep as command
+from ami_provider.publication import CopyTo, Publication
+from ami_provider.publishing import publish
 from local_cloud.faults import Fault, Faults
 from local_cloud.machines.contract import Outcome, Script
 from local_cloud.machines.recorded import RecordedMachines
@@ -22,7 +24,7 @@ from tests.ami_provider.clouds import EMPTY, ONE_AMI, SUBNETS, Bakery, open_bake
 @pytest.fixture
 def bakery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bakery]:
     with open_bakery(monkeypatch, real=False) as bakery:
-        monkeypatch.setattr(command, "get_aws", lambda _region: bakery.aws)
+        monkeypatch.setattr(command, "get_aws", bakery.aws.at)
         yield bakery
 
 
@@ -94,6 +96,26 @@ def test_an_ami_with_an_owner_or_a_user_stays(bakery: Bakery) -> None:
     assert done.output.startswith(f"spared: image {owned.ami_id}")
     assert user in done.output
     assert bakery.count()["images"] == 1
+
+
+def test_a_copy_goes_once_its_ami_is_gone(bakery: Bakery) -> None:
+    """In its own region: a region's sweep looks at what the copy was made of."""
+    baked, west = bakery.bake(), bakery.aws.at("us-west-2").ec2
+    asked = Publication(copies=(CopyTo(region="us-west-2"),))
+    published = publish(
+        baked.ami_id, asked, lineage=bakery.lineage(), aws=bakery.aws, report=bakery.said.append,
+        timeout_s=60, user_tags={},
+    )  # fmt: skip
+    assert "Nothing of bakes" in sweep("--region", "us-west-2").output
+
+    bakery.aws.ec2.deregister_image(ImageId=baked.ami_id, DeleteAssociatedSnapshots=True)
+    (copy,) = published.copies.values()
+    told = sweep("--region", "us-west-2", "--dry-run").output
+    assert told.startswith(f"would be removed: image {copy} of ")
+    assert f"a copy of {bakery.cloud.region}/{baked.ami_id}" in told
+    west.deregister_image(ImageId=copy)  # By hand, and its snapshot is left.
+    assert "removed: snapshot snap-" in sweep("--region", "us-west-2").output
+    assert west.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
 def test_what_is_young_or_of_another_lineage_stays(bakery: Bakery) -> None:
