@@ -94,7 +94,7 @@ def publisher() -> Iterator[Publisher]:
 
 @contextmanager
 def publishing_with(bakery: Bakery) -> Iterator[Publisher]:
-    made, publish_asked = Publisher(bakery, Faults()), life.publish_asked
+    made, publish_asked = Publisher(bakery, Faults()), updating.publish_asked
 
     def publish(*args: Any) -> Any:
         made.before = len(bakery.cloud.calls.read())

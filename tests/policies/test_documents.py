@@ -62,6 +62,18 @@ def test_the_files_are_as_generated() -> None:
         assert written == document, "run: python -m policies --write policies/local"
 
 
+def test_the_readme_tells_how_many_actions_were_shown_to_be_needed() -> None:
+    """Of each document with all that settings may add, but for `publication`."""
+    table = (ROOT / "policies" / "README.md").read_text()
+    everything = scope("arn:aws:kms:ap-northeast-2:123456789012:key/any")
+    build = everything.settings.build.model_copy(update={"logs": "s3://logs/"})
+    settings = everything.settings.model_copy(update={"build": build})
+    for name, document in create_documents(replace(everything, settings=settings)).items():
+        many, rest = len(list_actions(document)), len(NOT_SHOWN[name])
+        row = next(line for line in table.splitlines() if line.startswith(f"| `{name}` |"))
+        assert row.endswith(f" | {many} | {many - rest} | {rest} |"), row
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_action_has_a_wildcard_and_no_document_is_too_long(name: str) -> None:
     document = DOCUMENTS[name]
