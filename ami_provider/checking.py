@@ -18,7 +18,7 @@ from ami_provider.recipe import ImageRecipe
 from ami_provider.resolve import Resolution, find_bake_faults, find_bake_notes, resolve
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage, Retention
-from ami_provider.unknowns import UNKNOWN, replace_unknown
+from ami_provider.unknowns import UNKNOWN, put_unknown, replace_unknown
 
 if TYPE_CHECKING:
     from ami_provider.forecast import Forecast
@@ -66,19 +66,21 @@ def check_inputs(
     clients. Raises `FaultsError` with every fault.
     """
     given = {key: news[key] for key in GIVEN if news.get(key) is not None}
-    asked = read_inputs(given)
+    asked, malformed = _read_all(given)
     if "site.region" in asked.unknown:
+        if malformed:
+            raise FaultsError(malformed)
         return Checked(given | dict.fromkeys(DERIVED, UNKNOWN) | {"region": UNKNOWN})
     clients, kept = aws(asked.site.region), _kept(olds, asked.site.region)
     resolution, faults = _resolve(asked, clients, kept)
-    recipe = resolution.recipe
+    faults, recipe = [*malformed, *faults], resolution.recipe
     bakes = resolution.fingerprint is None or resolution.fingerprint != olds.get("fingerprint")
     existing = None
     if bakes or _site_differs(olds, given):
         existing, found = _find_existing(asked, recipe, clients) if recipe else (None, [])
         faults += found
         faults += find_bake_faults(
-            asked.recipe, None if existing else recipe, asked.site, clients, unknown=asked.unknown
+            asked.recipe, recipe, asked.site, clients, unknown=asked.unknown, bakes=not existing
         )
         faults += find_publication_faults(
             asked.publication,
@@ -163,6 +165,20 @@ def read_inputs(given: Mapping[str, Any]) -> Asked:
     assert isinstance(published, Publication)
     publication = published if known.get("publication") else None
     return Asked(recipe, place, lineage, publication, trusted, unknown, retention.keep)
+
+
+def _read_all(given: Props) -> tuple[Asked, list[Fault]]:
+    """What is given, and what of it is malformed: that counts as not known yet, so that the rest
+    is looked up and everything that is wrong is told in one go. Raises `FaultsError` where the
+    rest alone makes no sense."""
+    try:
+        return read_inputs(given), []
+    except FaultsError as error:
+        try:
+            asked = read_inputs(put_unknown(given, [fault.path for fault in error.faults]))
+        except FaultsError:
+            raise error from None
+        return asked, list(error.faults)
 
 
 def _parse_owners(value: Any, faults: list[Fault]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ami_provider.explaining import explain
 from ami_provider.fingerprint import whole_numbers
+from ami_provider.in_place import explain_in_place
 from ami_provider.unknowns import UNKNOWN
 
 Props = Mapping[str, Any]
@@ -53,7 +54,12 @@ def compare(olds: Props, news: Props) -> Change:
         lines = ("the AMI is not published as asked, and is put right:", *map(str, olds["drift"]))
         return Change(True, lines=(lines[0], *(f"  {line}" for line in lines[1:])))
     changed = any(whole_numbers(olds.get(k)) != whole_numbers(news.get(k)) for k in IN_PLACE)
-    return Change(changed)
+    return Change(changed, lines=_in_place(olds, news) if changed else ())
+
+
+def _in_place(olds: Props, news: Props) -> tuple[str, ...]:
+    lines = _cut(explain_in_place(olds, news))
+    return ("the AMI stays; changed in place:", *(f"  {line}" for line in lines)) if lines else ()
 
 
 def _why_not_trusted(olds: Props, news: Props) -> str:
@@ -74,9 +80,14 @@ def _why(olds: Props, news: Props) -> tuple[str, ...]:
     lines = explain(olds.get("manifest", {}), news.get("manifest", {}), labels)
     if not lines:
         lines = ["the rule by which fingerprints are taken"]
-    if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
-    return ("the AMI is replaced, because its content changes:", *(f"  {line}" for line in lines))
+    shown = (f"  {line}" for line in _cut(lines))
+    return ("the AMI is replaced, because its content changes:", *shown)
+
+
+def _cut(lines: list[str]) -> list[str]:
+    if len(lines) <= MAX_LINES:
+        return lines
+    return [*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more"]
 
 
 def _label(image: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from ami_provider.contents import find_clashes
 from ami_provider.faults import Fault, FaultsError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.lookups.asking import Question, ask_all
-from ami_provider.lookups.base import get_base, get_newest_id
+from ami_provider.lookups.base import find_family, get_base, get_newest_id
 from ami_provider.lookups.existing import find_twin_base
 from ami_provider.lookups.expiry import find_expiry
 from ami_provider.lookups.images import get_image
@@ -160,8 +160,12 @@ def find_bake_faults(
     aws: Aws,
     *,
     unknown: frozenset[str] = frozenset(),
+    bakes: bool = True,
 ) -> list[Fault]:
-    """What a bake would fail on, beyond the recipe: asked only where one is coming."""
+    """What a bake would fail on, beyond the recipe: asked only where one is coming.
+
+    `bakes` is False where an AMI is adopted: no machine and no disk is needed then.
+    """
     questions: list[Question[object]] = [
         partial(check_http, model, f"recipe.models[{i}]")
         for i, model in enumerate(recipe.models)
@@ -171,8 +175,15 @@ def find_bake_faults(
         questions.append(partial(check_key, recipe.encryption_key, aws))
     _, faults = ask_all(questions)
     faults += find_site_faults(site, aws, unknown=unknown)
+    if not bakes:
+        return faults
+    family = resolved.base.family if resolved else None
+    if not family and not touches(unknown, "recipe.base"):
+        # By what was asked for, an alias say, where the rest of the recipe cannot be resolved.
+        family = recipe.base.family or find_family(recipe.base, "")
+    if family:
+        faults += find_machine_faults(site, family)
     if resolved:
-        faults += find_machine_faults(site, resolved.base.family)
         faults += [Fault("recipe.root_volume.size_gib", r) for r in find_volume_faults(resolved)]
     return faults
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from ami_provider.faults import Path, render_path
@@ -45,6 +48,32 @@ def name_unknown(value: Any) -> Any:
     if isinstance(value, list):
         return [name_unknown(item) for item in value]
     return UNKNOWN if type(value).__name__ == "Unknown" else value
+
+
+def put_unknown(value: Any, paths: Iterable[str]) -> Any:
+    """A copy of the data with `UNKNOWN` at these paths (`recipe.images[0].tag`).
+
+    Where nothing that can hold a path's last part is there, what should be is unknown.
+    """
+    copied = copy.deepcopy(value)
+    for path in paths:
+        here: Any = copied
+        parts = [int(index) if index else name
+                 for index, name in re.findall(r"\[(\d+)\]|([^.\[]+)", path)]  # fmt: skip
+        for at, part in enumerate(parts):
+            held = _find(here, part)
+            if at == len(parts) - 1 or not isinstance(held, dict | list):
+                if isinstance(here, dict) or held is not None:
+                    here[part] = UNKNOWN
+                break
+            here = held
+    return copied
+
+
+def _find(holder: dict[Any, Any] | list[Any], part: str | int) -> Any:
+    if isinstance(holder, dict):
+        return holder.get(part)
+    return holder[part] if isinstance(part, int) and part < len(holder) else None
 
 
 def touches(unknown: frozenset[str], path: str) -> bool:

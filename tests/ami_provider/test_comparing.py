@@ -44,7 +44,57 @@ def test_only_content_and_region_replace(
 ) -> None:
     change = compare(OLD, OLD | changed)
     assert (change.replaces, change.changes) == (replaces, updates)
-    assert bool(change.lines) == bool(replaces)
+    assert bool(change.lines) == (bool(replaces) or updates)
+
+
+PUBLISHED = {
+    "share_with": ["111111111111", "222222222222"],
+    "copies": [{"region": "us-west-2"}, {"region": "us-east-1", "encryption_key": "alias/a"}],
+    "deprecate_after_days": 30.0,
+}
+IN_PLACE: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    ({"tags": {"team": "vision", "a": "1"}}, {"tags": {"team": "audio", "b": "2"}},
+     ["tag a: 1 -> none", "tag b: none -> 2", "tag team: vision -> audio"]),
+    ({}, {"publication": PUBLISHED},
+     ["shared with: 111111111111, 222222222222", "copy in us-east-1: made",
+      "copy in us-west-2: made", "deprecated, days after its creation: none -> 30"]),
+    ({"publication": PUBLISHED}, {"publication": PUBLISHED | {
+        "share_with": ["222222222222", "333333333333"], "share_snapshots": True,
+        "copies": [{"region": "us-east-1", "encryption_key": "alias/b"}],
+        "deprecate_after_days": None, "deprecate_at": "2030-01-01",
+        "deregistration_protection": True}},
+     ["shared with: 333333333333", "no longer shared with: 111111111111",
+      "its snapshots: also shared", "copy in us-east-1: made anew, with the key alias/a -> alias/b",
+      "copy in us-west-2: deleted, with its snapshots",
+      "deprecated, days after its creation: 30 -> none", "deprecated from: none -> 2030-01-01",
+      "protected against deregistration: none -> yes"]),
+    ({}, {"publication": {"share_with": []}}, ["shared with: nobody"]),
+    ({}, {"publication": {"copies": [{"region": UNKNOWN}], "share_with": UNKNOWN}},
+     ["shared with: not known yet", "copy in a region that is not known yet: made"]),
+    ({}, {"publication": UNKNOWN, "tags": UNKNOWN, "trusted_owners": UNKNOWN},
+     ["tags: not known yet", "publication: not known yet", "trusted account: not known yet"]),
+    ({"keep": 2.0}, {"keep": 1},
+     ["earlier AMIs that stay: 2 -> 1; those beyond are deleted, unless they are in use"]),
+    ({}, {"keep": 1}, ["earlier AMIs that stay: 0 -> 1"]),
+    ({"trusted_owners": ["111111111111"]}, {"trusted_owners": ["222222222222"]},
+     ["trusted account: 222222222222", "no longer trusted account: 111111111111"]),
+    ({}, {"images": [OLD["images"][0] | {"tag": "v1"}]},
+     ["image batch-processor: tag latest -> v1, the same image"]),
+    ({}, {"site": OLD["site"] | {"debug": True, "timeouts": {"pull": 5.0}}},
+     ["site.debug: none -> yes, from the next bake on",
+      "site.timeouts: none -> pull 5, from the next bake on"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"), IN_PLACE, ids=[str(row[2])[:60] for row in IN_PLACE]
+)
+def test_what_is_changed_in_place_is_told(
+    old: dict[str, Any], new: dict[str, Any], lines: list[str]
+) -> None:
+    change = compare(OLD | old, OLD | new)
+    assert (change.changes, change.replaces) == (True, ())
+    assert change.lines == ("the AMI stays; changed in place:", *(f"  {line}" for line in lines))
 
 
 def test_numbers_as_the_state_spells_them_are_no_change() -> None:

@@ -85,12 +85,16 @@ def test_check_gives_each_fault_on_its_property(
     given = account.inputs()
     given["recipe"]["images"][0]["tag"] = "gone"
     given["site"]["subnet_ids"] = ["subnet-00000000"]
+    given["site"]["instance_types"] = ["g4dn.xlarge", "p3.2xlarge"]
     given["recipe"]["models"] = [{"source": "x", "destination": "/opt/m"}]
+    given["recipe"]["base"] = {"source": "/bases/gpu", "family": "al2023"}
     result = provider.check({}, given)
-    assert [f.property for f in result.failures] == ["recipe.models[0].source"]
-    del given["recipe"]["models"]
-    result = provider.check({}, given)
-    assert [f.property for f in result.failures] == ["recipe.images[0].tag", "site.subnet_ids[0]"]
+    assert [f.property for f in result.failures] == [
+        "recipe.models[0].source",  # is malformed, what follows is not there or does not fit
+        "recipe.images[0].tag",
+        "site.subnet_ids[0]",
+        "site.instance_types[1]",
+    ]
 
 
 def test_check_then_diff_of_the_same_is_no_change(
