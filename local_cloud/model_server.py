@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 #: The name that machines reach the server by, on the port of every AWS service (443).
 HOST = "models.local-cloud.amazonaws.com"
 
-Kind = Literal["not-found", "forbidden", "truncated", "wrong-bytes", "slow", "no-range", "error"]
+Kind = Literal[
+    "not-found", "forbidden", "truncated", "wrong-bytes", "slow", "no-range", "no-length", "error"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,8 @@ class ModelFault:
     """What goes wrong for paths that match (a regular expression on the path without its slash).
 
     `truncated` sends the full length but half the bytes; `wrong-bytes` inverts the first one;
-    `slow` holds each connection to `bytes_per_second`; `no-range` always sends the whole file;
-    `error` answers 503. `times` limits how often it happens; None is for ever.
+    `slow` holds each connection to `bytes_per_second`; `no-range` always sends the whole file,
+    `no-length` too and does not say how long it is; `error` answers 503. `times` limits how often it happens; None is for ever.
     """
 
     kind: Kind
@@ -81,7 +83,7 @@ class ModelServer:
         path = (self.folder / request.path.lstrip("/")).resolve()
         if not path.is_relative_to(self.folder) or not path.is_file():
             return Response("not-found\n", 404)
-        if "no-range" in faults:
+        if faults.keys() & {"no-range", "no-length"}:
             request.environ.pop("HTTP_RANGE", None)
             response = answer_file(Request(request.environ), path, headers={})
             del response.headers["Accept-Ranges"]
@@ -93,6 +95,8 @@ class ModelServer:
         if request.method == "GET":
             length = response.content_length or 0
             response.response = self._spoilt(response.response, length, faults)
+        if "no-length" in faults:
+            del response.headers["Content-Length"]
         return response
 
     def _put_faults(self, request: Request) -> Response:

@@ -47,42 +47,42 @@ work() {
 
 # What is not right yet needs this many bytes more than it has, on the file system it goes to.
 check_room() {
-    local number destination size have needed=0 folder="" available
+    local number destination size have folder disk available
+    local -A needed=() folders=()
     for number in "${!models[@]}"; do
         [[ -f "$records/$number.plan" ]] || continue
         read -r size _ <"$records/$number.plan"
         [[ "$size" != - ]] || continue
         IFS=$'\t' read -r _ _ destination _ <<<"${models[number]}"
         folder="${root}${destination%/*}"
+        disk="$(stat -c %d "$folder")"
         have=0
         if [[ -s "$folder/.${destination##*/}.baked-ami-part" ]]; then
             have="$(du -B1 "$folder/.${destination##*/}.baked-ami-part" | cut -f 1)"
         fi
-        needed=$((needed + (size > have ? size - have : 0)))
+        folders[$disk]="$folder"
+        needed[$disk]=$((${needed[$disk]:-0} + (size > have ? size - have : 0)))
     done
-    [[ -n "$folder" ]] || return 0
-    available="$(free_bytes "$folder")"
-    ((needed <= available)) || fail disk-full "the models need $needed more bytes, $available are free"
+    for disk in "${needed[@]+"${!needed[@]}"}"; do
+        available="$(free_bytes "${folders[$disk]}")"
+        ((needed[$disk] <= available)) ||
+            fail disk-full "the models need ${needed[$disk]} more bytes, $available are free"
+    done
 }
 
 # The parts to fetch, "model first last part parts" a line, those of the biggest models first.
 list_parts() {
-    local number size ranges step parts part
+    local number size ranges part parts
     for number in "${!models[@]}"; do
         [[ -f "$records/$number.plan" ]] || continue
         read -r size ranges <"$records/$number.plan"
-        parts=1
-        if [[ "$size" != - && "$ranges" == yes ]]; then
-            step=$((size / workers + 1))
-            step=$((step < smallest ? smallest : step > largest ? largest : step))
-            parts=$((size == 0 ? 1 : (size + step - 1) / step))
-        fi
-        if ((parts == 1)); then
+        parts=()
+        if [[ "$size" != - && "$ranges" == yes ]]; then mapfile -t parts < <(split "$size"); fi
+        if ((${#parts[@]} < 2)); then
             printf '%s %s 0 - 0 1\n' "${size/#-/0}" "$number"
         else
-            for ((part = 0; part < parts; part++)); do
-                printf '%s %s %s %s %s %s\n' "$size" "$number" $((part * step)) \
-                    $((part == parts - 1 ? size - 1 : part * step + step - 1)) "$part" "$parts"
+            for part in "${!parts[@]}"; do
+                printf '%s %s %s %s %s\n' "$size" "$number" "${parts[part]}" "$part" "${#parts[@]}"
             done
         fi
     done | sort -s -k 1,1nr | cut -d ' ' -f 2-

@@ -6,7 +6,7 @@
 # $records has, by number: N (it is right: SHA-256, bytes, destination, identity), N.plan (bytes, whether parts),
 # N.part.P (bytes of this part so far), N.done.P, N.checking.
 
-# shellcheck disable=SC2154 # root and records are set by who uses this, models too
+# shellcheck disable=SC2154 # root, records, models, workers, smallest and largest are set by who uses this
 
 attempts="${MODEL_ATTEMPTS:-6}"
 last_try=no
@@ -40,6 +40,19 @@ is_right() {
     fi
     read -r got _ < <(sha256sum <"$target")
     [[ "$got" == "$wanted" ]]
+}
+
+# split SIZE: a file's parts, "first last" a line. They get smaller towards the end, so that all connections end
+# together, and little is left to be checked when the last byte has come; they are big before, for few requests.
+split() {
+    local size="$1" first=0 step
+    while ((first < size)); do
+        step=$(((size - first) / (workers * 2)))
+        step=$((step < smallest ? smallest : step > largest ? largest : step))
+        if ((size - first - step < smallest / 2)); then step=$((size - first)); fi
+        printf '%s %s\n' "$first" $((first + step - 1))
+        first=$((first + step))
+    done
 }
 
 record() { printf '%s\t%s\t%s\t%s\n' "$1" "$(stat -c %s "$target")" "$destination" "$identity" >"$own"; }
@@ -138,7 +151,7 @@ judge() {
 }
 
 look() {
-    local code size=- ranges=yes
+    local code size=- ranges=yes begun
     use_model "$1"
     if is_right; then
         record "$got"
@@ -163,12 +176,13 @@ look() {
         if [[ "$status" != 206 ]]; then ranges=no; fi
         if [[ "$status" != 416 && "$size_told" =~ ^[0-9]+$ ]]; then size="$size_told"; fi
     fi
-    if [[ "$ranges" == no || "$size" == - || ! -f "$own.begun" || "$(<"$own.begun")" != "$identity $size" ]]; then
+    begun="$identity $size $workers $smallest" # the parts follow from these
+    if [[ "$ranges" == no || "$size" == - || ! -f "$own.begun" || "$(<"$own.begun")" != "$begun" ]]; then
         rm -f "$part" "$own".part.* # of something else, or of no use
     fi
     : >>"$part"
     printf '%s %s\n' "$size" "$ranges" >"$own.plan"
-    printf '%s\n' "$identity $size" >"$own.begun"
+    printf '%s\n' "$begun" >"$own.begun"
 }
 
 # fetch FIRST LAST NUMBER: this range (LAST is - for "to the end") into its place in the temporary file.
@@ -217,15 +231,15 @@ fetch() {
     : >"$own.done.$number"
 }
 
-# The SHA-256 of the temporary file, read as its parts come in. FIRST BYTES of each part, in order, on standard input.
+# The SHA-256 of the temporary file, read as its parts come in. FIRST LAST of each part, in order, on standard input.
 checksum() {
-    local number=0 from length
-    while read -r from length; do
+    local number=0 first last
+    while read -r first last; do
         until [[ -f "$own.done.$number" ]]; do
             [[ ! -f "$records/stop" ]] || return 1
             sleep 0.1
         done
-        tail -c "+$((from + 1))" "$part" | head -c "$length" || true
+        tail -c "+$((first + 1))" "$part" | head -c $((last - first + 1)) || true
         number=$((number + 1))
     done | sha256sum
 }
@@ -254,7 +268,7 @@ refuse() {
 }
 
 fetch_part() {
-    local number first last at parts got size step from
+    local number first last at parts got size
     read -r number first last at parts <<<"$1"
     use_model "$number"
     if ((parts == 1)); then
@@ -269,8 +283,7 @@ fetch_part() {
         (
             trap 'rm -f "$own.checking"' EXIT
             read -r size _ <"$own.plan"
-            step=$((last + 1))
-            got="$(for ((from = 0; from < size; from += step)); do echo "$from $step"; done | checksum)" || exit 0
+            got="$(split "$size" | checksum)" || exit 0
             finish "${got%% *}"
         ) &
     fi

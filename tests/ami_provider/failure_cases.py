@@ -33,6 +33,7 @@ MODEL_FAULTS = [
     ModelFault(kind="forbidden", path="secret.pt"),
     ModelFault(kind="wrong-bytes", path="changed.pt"),
     ModelFault(kind="truncated", path="short.pt"),
+    ModelFault(kind="no-length", path="endless.pt"),
 ]
 REGISTRY = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com"
 MIRROR = "al2023-repos-ap-northeast-2-de612dc2.s3.dualstack.ap-northeast-2.amazonaws.com"
@@ -245,6 +246,13 @@ CASES = {
         sabotage="mkdir -p /opt/small && mount -t tmpfs -o size=1m tmpfs /opt/small",
         cause="could not fetch the models: the root volume is full",
         evidence="more bytes, ",
+        remedy="root_volume.size_gib",
+    ),
+    "model-of-unknown-size-fills-disk": Case(
+        recipe=with_web_model("endless.pt", destination="/opt/small/m.pt"),
+        sabotage="mkdir -p /opt/small && mount -t tmpfs -o size=1m tmpfs /opt/small",
+        cause="could not fetch the models: the root volume is full",
+        evidence="writing failed with 0 bytes free",
         remedy="root_volume.size_gib",
     ),
     "object-missing": Case(

@@ -92,7 +92,7 @@ def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(
 def test_a_big_file_comes_in_parts_beside_each_other(machine: Scratch, server: Server) -> None:
     sha256 = server.put("/m", BYTES)
     server.breaks["/m"] = 3  # Whichever parts they are: each goes on where it stopped.
-    machine.environment["MODEL_PART_BYTES"] = "20000"
+    machine.environment["MODEL_PART_BYTES"] = "5000"
     machine.give("models.tsv", line(server, "/m", "/opt/m", sha256=sha256))
 
     machine.run(STEP)
@@ -101,9 +101,16 @@ def test_a_big_file_comes_in_parts_beside_each_other(machine: Scratch, server: S
 
     assert (machine.root / "opt/m").read_bytes() == BYTES
     assert machine.result(STEP)["models"] == {"/opt/m": sha256}
-    parts = {r for _, r in server.requests}
-    assert "bytes=0-37500" in parts  # An eighth: as many parts as connections.
-    assert len(server.requests) == asked == 1 + 8 + 3
+    parts: dict[int, int] = {}
+    for _, asked_for in server.requests[1:]:
+        first, last = map(int, asked_for.removeprefix("bytes=").split("-"))
+        parts[last] = min(first, parts.get(last, first))  # One that broke off goes on later.
+    sizes = [last - first + 1 for last, first in sorted(parts.items())]
+    assert sizes[0] == len(BYTES) // 16  # Two for each connection, then smaller and smaller.
+    assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
+    assert sizes[-2] == 5000
+    assert sum(sizes) == len(BYTES)
+    assert len(server.requests) == asked == 1 + len(sizes) + 3
 
 
 def test_a_big_file_with_a_wrong_byte_is_fetched_anew_and_then_refused(
@@ -117,7 +124,7 @@ def test_a_big_file_with_a_wrong_byte_is_fetched_anew_and_then_refused(
 
     assert kind == "model-checksum"
     assert machine.snapshot() == {}
-    assert len(server.requests) == 1 + 8 + 2
+    assert len(server.requests) == 1 + 15 + 2
 
 
 def test_a_failed_part_ends_the_step_and_the_next_run_fetches_the_rest(
@@ -135,7 +142,7 @@ def test_a_failed_part_ends_the_step_and_the_next_run_fetches_the_rest(
     machine.run(STEP)
 
     assert (machine.root / "opt/m").read_bytes() == BYTES
-    assert "bytes=75000-150000" in {r for _, r in server.requests}
+    assert "bytes=75000-131249" in {r for _, r in server.requests}
 
 
 def test_a_server_without_ranges_is_asked_from_the_start(machine: Scratch, server: Server) -> None:

@@ -85,6 +85,10 @@ def test_faults(models: ModelServer, port: int) -> None:
     status, headers, body = get(port, Range="bytes=100-199")
     assert (status, body) == (200, CONTENT)
     assert "Accept-Ranges" not in headers
+    models.set_faults(ModelFault(kind="no-length"))
+    status, headers, body = get(port, Range="bytes=100-199")
+    assert (status, body) == (200, CONTENT)
+    assert "Content-Length" not in headers
     models.set_faults()
     assert get(port)[2] == CONTENT
 
