@@ -8,9 +8,13 @@ _EC2_WORDS = ("Instance", "Image", "Volume", "Snapshot", "Fleet", "Spot", "Reser
 _EC2_ANSWERED_BY_MOTO = frozenset(
     {"DescribeInstanceTypes", "DescribeInstanceTypeOfferings", "DescribeReservedInstances"}
 )
-_SSM_ANSWERED_BY_MOTO = (
-    "Parameter", "TagsForResource", "TagsToResource", "TagsFromResource", "Document",
+#: Actions on our machines by other words, and settings that would have to change what we make.
+_EC2_REFUSED = frozenset(
+    {"AllocateHosts", "AssociateAddress", "AttachNetworkInterface", "DetachNetworkInterface",
+     "EnableEbsEncryptionByDefault", "GetLaunchTemplateData", "GetPasswordData",
+     "ModifyEbsDefaultKmsKeyId"}
 )  # fmt: skip
+_SSM_ANSWERED_BY_MOTO = ("Parameter", "TagsForResource", "TagsToResource", "TagsFromResource")
 
 
 def why_refused(service: str, action: str) -> str | None:
@@ -18,8 +22,10 @@ def why_refused(service: str, action: str) -> str | None:
     if service == "ec2":
         if action in _EC2_ANSWERED_BY_MOTO:
             return None
-        if any(word in action for word in _EC2_WORDS):
+        if action in _EC2_REFUSED or any(word in action for word in _EC2_WORDS):
             return f"ec2:{action}"
     if service == "ssm" and not any(word in action for word in _SSM_ANSWERED_BY_MOTO):
         return f"ssm:{action}"
+    if service == "s3" and action == "SelectObjectContent":  # moto would need all of it in memory
+        return f"s3:{action}"
     return None

@@ -6,10 +6,14 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from local_cloud.errors import AwsError
+
 _AWS = re.compile(
     r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.(?P<service>s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com)(?P<port>:\d+)?"
 )
 _LOOPBACK = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.(?P<service>localhost)(?P<port>:\d+)?")
+#: S3 user guide, "General purpose bucket naming rules".
+_NAME = re.compile(r"(?!xn--|sthree-|.*\.\.|\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NO_BUCKETS = ("s3-control", "s3-accesspoint")
 
 
@@ -40,3 +44,9 @@ def is_for_objects(request: Any) -> bool:
     if "AWSAccessKeyId" in request.args and "Expires" in request.args:  # signed as S3 used to
         return True
     return bool(request.host.startswith("s3.") or request.host.startswith("s3-"))
+
+
+def check_bucket_name(name: str) -> None:
+    """Raises AwsError for a name that no new bucket may have."""
+    if not _NAME.fullmatch(name):
+        raise AwsError("InvalidBucketName", "The specified bucket is not valid.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from local_cloud.errors import AwsError
 from local_cloud.objects import copies, multipart
 from local_cloud.objects.access import Access, check_not_expired
+from local_cloud.objects.addresses import check_bucket_name
 from local_cloud.objects.bodies import Received, receive
 from local_cloud.objects.checksums import checksum_of
 from local_cloud.objects.files import ObjectFiles, file_name_of, forget_lost, keys_of
@@ -59,6 +60,8 @@ class Objects:
             return self._get(request, at, access)
         elif action == "CompleteMultipartUpload":
             return self._complete(request, at)
+        elif action == "CreateBucket":
+            check_bucket_name(at.bucket)
         elif action == "PutBucketPolicy":
             check_policy(request.get_data())
         with self._cloud.moto.lock:

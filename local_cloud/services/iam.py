@@ -1,8 +1,9 @@
-"""Where moto's IAM differs from AWS's: service-linked roles are named and described as AWS does."""
+"""Where moto's IAM and STS differ from AWS's: service-linked roles' names, roles that are not."""
 
 from __future__ import annotations
 
 from local_cloud.call import Call, Params, handles
+from local_cloud.call_details import find_principal
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError, not_modelled
 
@@ -31,6 +32,26 @@ def create_service_linked_role(call: Call) -> Params:
             " suffix.",
         )
     return {"Role": ensure_service_role(call.cloud, service, account=call.account)}
+
+
+@handles("sts", "AssumeRole")
+def assume_role(call: Call) -> Params:
+    """A role of the caller's account must be there; who may take it, its policy says on AWS."""
+    arn = call.params["RoleArn"]
+    account, _, name = arn.partition("::")[2].partition(":role/")
+    here = account == call.account
+    if here and not find_role(
+        call.cloud, name.rpartition("/")[2], account=account, region=call.region
+    ):
+        who = find_principal(call.access_key, call.account)
+        raise AwsError(
+            "AccessDenied",
+            f"User: {who} is not authorized to perform: sts:AssumeRole on resource: {arn}",
+            status=403,
+        )
+    return call.cloud.moto.invoke(
+        "sts", call.action, call.params, region=call.region, account=call.account
+    )
 
 
 def find_role(cloud: Cloud, name: str, *, account: str, region: str) -> Params | None:

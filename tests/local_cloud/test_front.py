@@ -91,6 +91,13 @@ def test_a_parameter_that_ssm_does_not_have_is_refused(cloud: Cloud) -> None:
          "InvalidParameterValue"),
         ("ssm", "put_parameter", {"Name": "a", "Value": "b", "Type": "Colour"},
          "ValidationException"),
+        ("s3", "create_bucket", {"Bucket": "Not_a_bucket"}, "InvalidBucketName"),
+        ("s3", "create_bucket", {"Bucket": "192.168.0.1"}, "InvalidBucketName"),
+        ("logs", "put_retention_policy", {"logGroupName": "g", "retentionInDays": 8},
+         "InvalidParameterException"),
+        ("sts", "assume_role",
+         {"RoleArn": "arn:aws:iam::123456789012:role/none", "RoleSessionName": "me"},
+         "AccessDenied"),
     ],
 )  # fmt: skip
 def test_bad_parameters_are_named_in_each_services_way(
@@ -110,7 +117,14 @@ def test_bad_parameters_are_named_in_each_services_way(
             "IamFleetRole": "r", "TargetCapacity": 1}}),
         ("ec2", "attach_verified_access_trust_provider", {
             "VerifiedAccessInstanceId": "a", "VerifiedAccessTrustProviderId": "b"}),
+        ("ec2", "enable_ebs_encryption_by_default", {}),
+        ("ec2", "get_password_data", {"InstanceId": "i-1"}),
+        ("ec2", "allocate_hosts", {"AvailabilityZone": "a", "InstanceType": "g5.xlarge"}),
         ("ssm", "start_session", {"Target": "i-1"}),
+        ("ssm", "describe_document", {"Name": "AWS-RunShellScript"}),
+        ("s3", "select_object_content", {
+            "Bucket": "any", "Key": "k", "Expression": "select 1", "ExpressionType": "SQL",
+            "InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}}),
         ("ecs", "run_task", {"taskDefinition": "x"}),
         ("workdocs", "describe_users", {}),
     ],
