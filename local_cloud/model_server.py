@@ -32,7 +32,8 @@ class ModelFault:
 
     `truncated` sends the full length but half the bytes; `wrong-bytes` inverts the first one;
     `slow` holds each connection to `bytes_per_second`; `no-range` always sends the whole file,
-    `no-length` too and does not say how long it is; `error` answers 503. `times` limits how often it happens; None is for ever.
+    `no-length` too and does not say how long it is; `error` answers 503. `times` limits how often
+    it happens; None is for ever.
     """
 
     kind: Kind
