@@ -67,6 +67,24 @@ LAUNCH_VERIFIER = Stage("relaunch", "launch a machine from the AMI")
 BOOT = Stage("boot", "boot it")
 CHECK = Stage("verify", VERIFY.what)
 EXTRA = "60"
+NAMES = {
+    LAUNCH.key: LAUNCH.what,
+    "10": QUIET_AGENT.what,
+    "20": UPDATE.what,
+    "30": LOGIN.what,
+    "40": "pull the images and fetch the models",
+    "50": AGENT.what,
+    EXTRA: "run the extra steps",
+    "70": GPU.what,
+    "80": MANIFEST.what,
+    "90": CLEANUP.what,
+    "95": QUIESCE.what,
+    IMAGE.key: IMAGE.what,
+    LAUNCH_VERIFIER.key: LAUNCH_VERIFIER.what,
+    BOOT.key: BOOT.what,
+    CHECK.key: CHECK.what,
+}
+"""What a stage is called by its key, for a reader of an AMI's tags."""
 
 
 def list_steps(recipe: ResolvedRecipe) -> list[tuple[Step, ...]]:

@@ -117,14 +117,21 @@ def find_ami(aws: Aws, image_id: str) -> AmiRecord | None:
     snapshots = _describe_snapshots(aws, list(image.snapshot_ids))
     known = name_holders([image.tags.get(tags.LINEAGE, "")])
     ami = _to_held(aws.region, image, snapshots, known)
+    return _to_record(_with_users(aws, ami, {image.id: image}, [ami]), snapshots)
+
+
+def list_records(aws: Aws, amis: Iterable[HeldAmi]) -> list[AmiRecord]:
+    """What the tags keep of these AMIs' bakes, in their order. Raises `BakeError`."""
+    listed = list(amis)
+    snapshots = _describe_snapshots(aws, [s for ami in listed for s in ami.snapshot_ids])
+    return [_to_record(ami, snapshots) for ami in listed]
+
+
+def _to_record(ami: HeldAmi, snapshots: Mapping[str, Any]) -> AmiRecord:
     kept: dict[str, str] = {}
-    for snapshot in snapshots.values():
-        kept |= tags.to_mapping(snapshot.get("Tags"))
-    return AmiRecord(
-        ami=_with_users(aws, ami, {image.id: image}, [ami]),
-        manifest=records.read_manifest(kept),
-        logs=kept.get(records.LOGS, ""),
-    )
+    for one in ami.snapshot_ids:
+        kept |= tags.to_mapping(snapshots.get(one, {}).get("Tags"))
+    return AmiRecord(ami=ami, manifest=records.read_manifest(kept), logs=kept.get(records.LOGS, ""))
 
 
 def list_lineages(amis: Iterable[HeldAmi]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from ami_provider.cli import sweep
+from ami_provider.cli import report, sweep
 
 EPILOG = (
     "Exit codes: 0 done; 1 something could not be done, each named; 2 the input or the "
@@ -21,4 +21,5 @@ def main() -> None:
     """What people and pipelines do with baked AMIs beside Pulumi."""
 
 
+main.add_command(report.command)
 main.add_command(sweep.command)

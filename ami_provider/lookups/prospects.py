@@ -55,11 +55,15 @@ def find_price(site: BuildSite, aws: Aws, *, unknown: frozenset[str] = frozenset
     if touches(unknown, "site.instance_types"):
         return None
     kind = site.instance_types[0]
-    spot = _find_spot(site, kind, aws, unknown) if site.capacity != "on-demand" else None
+    spot = None
+    if site.capacity != "on-demand":
+        zone = "" if touches(unknown, "site.subnet_ids") else _find_zone(site, aws)
+        spot = find_spot_price(kind, aws, zone)
     return spot or find_on_demand(kind, aws.region)
 
 
-def _find_spot(site: BuildSite, kind: str, aws: Aws, unknown: frozenset[str]) -> Price | None:
+def find_spot_price(kind: str, aws: Aws, zone: str = "") -> Price | None:
+    """What a machine type costs now in a zone, else in the dearest; None where AWS tells none."""
     now = datetime.now(UTC)
     try:
         found = aws.ec2.describe_spot_price_history(
@@ -68,7 +72,6 @@ def _find_spot(site: BuildSite, kind: str, aws: Aws, unknown: frozenset[str]) ->
             StartTime=now,
             EndTime=now,
         )["SpotPriceHistory"]
-        zone = "" if touches(unknown, "site.subnet_ids") else _get_zone(site, aws)
     except Exception as error:
         if not is_aws_error(error):
             raise
@@ -77,16 +80,22 @@ def _find_spot(site: BuildSite, kind: str, aws: Aws, unknown: frozenset[str]) ->
     prices = {zone: usd for zone, usd in prices.items() if usd > 0}
     if not prices:
         return None
-    # Without a price for the subnet's own zone, the dearest: a forecast is no bargain.
+    # Without a price for the zone itself the dearest: a forecast is no bargain.
     place = zone if zone in prices else max(prices, key=lambda one: prices[one])
     return Price(
         instance_type=kind, market="spot", usd_hour=prices[place], source=SPOT_SOURCE, zone=place
     )
 
 
-def _get_zone(site: BuildSite, aws: Aws) -> str:
+def _find_zone(site: BuildSite, aws: Aws) -> str:
+    """The first subnet's zone; "" where it cannot be had."""
     filters: Any = [{"Name": "subnet-id", "Values": [site.subnet_ids[0]]}]
-    subnets = aws.ec2.describe_subnets(Filters=filters)["Subnets"]
+    try:
+        subnets = aws.ec2.describe_subnets(Filters=filters)["Subnets"]
+    except Exception as error:
+        if not is_aws_error(error):
+            raise
+        return ""
     return str(subnets[0].get("AvailabilityZone", "")) if subnets else ""
 
 

@@ -128,9 +128,9 @@ class Report:
 
     ami: Ami
     made: datetime
-    contents_note: str = ""
     stages: tuple[Stage, ...] = ()
     parts: tuple[Part, ...] = ()
+    parts_note: str = ""
     cost: Cost | None = None
     starts: tuple[Starts, ...] = ()
     lineage: tuple[Ancestor, ...] = ()
