@@ -47,6 +47,7 @@ def delete_ami(
     nonce: str,
     snapshot_ids: tuple[str, ...] = (),
     regions: Collection[str] = (),
+    ends: bool = False,
 ) -> Outcome:
     """Let go of one AMI of the resource. May be repeated, and after any interruption.
 
@@ -54,9 +55,12 @@ def delete_ami(
     changed. `kept`: another AMI has replaced it, and it stays for a rollback. `shared`: others own
     it, only this claim went. `deleted`: it and its snapshots are gone, also when they were before,
     and so are its copies; `regions` has theirs, for an AMI that is gone with its tags.
-    Where nothing replaces it, the earlier AMIs that were kept go with it. Raises `BakeError` with
-    everything that uses one of the AMIs that have to go; nothing was changed then.
+    Where nothing replaces it, the earlier AMIs that were kept go with it. Where the resource
+    `ends`, so do later ones that nothing uses: of a create that was killed, no state knows it.
+    Raises `BakeError` with everything that uses one of the AMIs that have to go; nothing was
+    changed then.
     """
+    outcome: Outcome
     image, known = get_state(owner.aws, image_id), read_claim(nonce)
     held = list_held(owner.aws, owner.lineage)
     held.pop(image_id, None)
@@ -70,13 +74,19 @@ def delete_ami(
     successor = find_successor(claims, image_id, known)
     gone = image or Image(image_id, "", "gone", snapshot_ids)
     if successor is None:
-        earlier = [held[i] for i in sorted(claims, key=lambda i: claims[i].turn) if i != image_id]
-        return _let_go([*earlier, gone], owner, held, regions)
+        others = [held[i] for i in sorted(claims, key=lambda i: claims[i].turn) if i != image_id]
+        return _let_go([*others, gone], owner, held, regions)
+    if ends:
+        outcome = _let_go([gone], owner, held, regions)
+        _prune(
+            [held[i] for i in claims if i != image_id], owner, held, "another AMI of this resource"
+        )
+        return outcome
     kept = choose_kept(claims, successor, read_keep(held[successor], owner.lineage))
     if mine is not None and image_id in kept:
         keep_for_rollback(owner.aws, image_id, owner.lineage, mine)
         owner.report(f"{image_id} stays for a rollback")
-        outcome: Outcome = "kept"
+        outcome = "kept"
     else:
         outcome = _let_go([gone], owner, held, regions)
     _prune([held[i] for i in claims if i not in (image_id, successor, *kept)], owner, held)
@@ -93,14 +103,16 @@ def prune(image_id: str, keep: int, owner: Owner) -> None:
         _prune([held[i] for i in earlier if i not in (image_id, *kept)], owner, held)
 
 
-def _prune(images: list[Image], owner: Owner, held: Collection[str]) -> None:
+def _prune(
+    images: list[Image], owner: Owner, held: Collection[str], what: str = "an earlier AMI"
+) -> None:
     """One that is still in use stays until the next time: it is no reason to fail."""
     for image in images:
         try:
             _let_go([image], owner, held)
         except InUseError as error:
             used = "; ".join(error.details.splitlines())
-            owner.report(f"{image.id}, an earlier AMI, stays for now: {used}")
+            owner.report(f"{image.id}, {what}, stays for now: {used}")
 
 
 class InUseError(BakeError):

@@ -103,10 +103,11 @@ def _made(image: BakedImage) -> Props:
     }
 
 
-def delete_owned(image_id: str, props: Props) -> None:
+def delete_owned(image_id: str, props: Props, *, ends: bool = False) -> None:
     """Let go of the AMI: kept for a rollback, left to others, or deleted. May be repeated.
 
-    Another account's AMI is left as it is.
+    `ends` says that the resource itself goes, with all its AMIs. Another account's AMI is left as
+    it is.
     """
     if is_foreign(props):
         return
@@ -125,6 +126,7 @@ def delete_owned(image_id: str, props: Props) -> None:
         nonce=nonce,
         snapshot_ids=tuple(map(str, props.get("snapshot_ids", []))),
         regions=tuple(get_copies(props)),
+        ends=ends,
     )
     if not list_held(aws, lineage):  # The end of the resource, and of what it ever began.
         remove_abandoned(aws, lineage)

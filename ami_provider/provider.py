@@ -55,8 +55,13 @@ def without_collecting() -> Iterator[None]:
             gc.enable()
 
 
+_wanted: set[str] = set()
+"""URNs that a program has asked for in this process. One that is deleted without having been is at
+its end: a `pulumi destroy`, or a program that dropped it."""
+
+
 class BakedAmiProvider(ResourceProvider):
-    """Thin and without state of its own: everything it needs is in the properties.
+    """Thin: everything it needs is in the properties, but for what this `pulumi` run is about.
 
     Programs and the state keep it by name only, so what an AMI is never depends on this code.
     What it does is imported when it is asked: a program that only declares the resource, and a
@@ -88,6 +93,7 @@ class BakedAmiProvider(ResourceProvider):
         from ami_provider.unknowns import name_unknown
 
         _olds, news = name_unknown(_olds), name_unknown(news)
+        _wanted.update((_get_urn(_olds), _get_urn(news)))
         try:
             checked = once(check_inputs, _olds, news)
         except FaultsError as error:
@@ -129,13 +135,18 @@ class BakedAmiProvider(ResourceProvider):
     def delete(self, _id: str, _props: Props) -> None:
         from ami_provider.life import delete_owned
 
-        delete_owned(_id, _props)
+        delete_owned(_id, _props, ends=_get_urn(_props) not in _wanted)
+
+
+def _get_urn(props: Props) -> str:
+    lineage = props.get("lineage")
+    return str(lineage.get("urn", "")) if isinstance(lineage, dict) else ""
 
 
 def announce(props: Props, lines: tuple[str, ...]) -> None:
     """Sentences that stay below the resource; the last of them also shows on its line."""
     from ami_provider.progress import create_announcer
 
-    announce_line = create_announcer(str(props.get("lineage", {}).get("urn", "")))
+    announce_line = create_announcer(_get_urn(props))
     for line in lines:
         announce_line(line)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ami_provider import life, tags
+from ami_provider import life, provider, tags
 from ami_provider.provider import BakedAmiProvider
 from ami_provider.sweeping import find_leftovers, remove_leftover
 from local_cloud.faults import Fault, Faults
@@ -61,8 +61,8 @@ class Stack:
     current: State | None = None
     to_delete: list[State] = field(default_factory=list)
     unknown: bool = False
-    """Whether a create may have claimed an AMI that no state got to know. The next delete of this
-    resource's takes it along."""
+    """Whether a create may have claimed an AMI that no state got to know. The next delete of an AMI
+    of this resource takes it along, be it replaced or destroyed."""
 
     def inputs(self) -> dict[str, Any]:
         registry = f"{self.bakery.cloud.account}.dkr.ecr.{self.bakery.cloud.region}.amazonaws.com"
@@ -82,22 +82,22 @@ class Stack:
         }
 
     def up(self) -> None:
-        provider = BakedAmiProvider()
+        asked = BakedAmiProvider()
         olds = self.current.outs if self.current else {}
-        checked = provider.check(olds, self.inputs())
+        checked = asked.check(olds, self.inputs())
         assert not checked.failures, [failure.reason for failure in checked.failures]
         news = checked.inputs
         if self.current is None:
-            made = provider.create(news)
+            made = asked.create(news)
             self.current = State(str(made.id), dict(made.outs or {}))
         else:
-            change = provider.diff(self.current.id, olds, news)
+            change = asked.diff(self.current.id, olds, news)
             if change.replaces:
-                made = provider.create(news)
+                made = asked.create(news)
                 self.to_delete.append(self.current)
                 self.current = State(str(made.id), dict(made.outs or {}))
             elif change.changes:
-                outs = provider.update(self.current.id, olds, news).outs
+                outs = asked.update(self.current.id, olds, news).outs
                 self.current.outs = dict(outs or {})
         self._delete_old()
 
@@ -192,6 +192,7 @@ class Soak:
     def _do(self, text: str, stack: Stack, act: Any, aws: PhasedAws) -> bool:
         """One command of a person's; whether it went well. Its client is new, as a process is."""
         self.patch.setattr(life, "get_aws", lambda _region: aws)
+        self.patch.setattr(provider, "_wanted", set())
         try:
             act()
             outcome = "went well"

@@ -44,12 +44,13 @@ def owner(bakery: Bakery, stack: str = "dev") -> Owner:
     return Owner(bakery.aws, bakery.lineage(stack), bakery.said.append)
 
 
-def delete(bakery: Bakery, baked: BakedImage, stack: str = "dev") -> str:
+def delete(bakery: Bakery, baked: BakedImage, stack: str = "dev", *, ends: bool = False) -> str:
     return delete_ami(
         baked.ami_id,
         owner=owner(bakery, stack),
         nonce=baked.owner_nonce,
         snapshot_ids=baked.snapshot_ids,
+        ends=ends,
     )
 
 
@@ -219,6 +220,21 @@ def test_an_ami_left_by_a_lost_state_goes_with_the_lineage(bakery: Bakery) -> No
     current = bake_version(bakery, 2)
     assert delete(bakery, current) == "deleted"
     assert bakery.count() == EMPTY
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_the_end_of_a_resource_takes_along_what_a_killed_create_made(
+    bakery: Bakery, used: bool
+) -> None:
+    """No state knows the later AMI, so nothing else would ever delete it. In use, it is told."""
+    first, later = bake_version(bakery, 1), bake_version(bakery, 2)
+    if used:
+        launch(bakery, later)
+
+    assert delete(bakery, first, ends=True) == "deleted"
+
+    assert images(bakery) == ({later.ami_id} if used else set())
+    assert used == (f"{later.ami_id}, another AMI of this resource, stays" in bakery.said[-1])
 
 
 def test_a_kept_ami_in_use_is_not_pruned_until_it_is_free(bakery: Bakery) -> None:
