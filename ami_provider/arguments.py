@@ -64,6 +64,10 @@ class AgentSettingsArgs:
         "prefer-cached"
     )
     """`prefer-cached` starts jobs from the baked image; it also switches image clean-up off."""
+    spot_draining: Input[bool] = True
+    """The agent takes no new task once its spot machine has its interruption notice."""
+    start_timeout_s: Input[int] = 600
+    """How long a container may take to start (45-3600): reads of a cold volume are slow."""
     extra: Input[Mapping[str, Input[str]]] | None = None
     """Further `ECS_*` settings."""
 

@@ -147,7 +147,12 @@ def _explain_steps(old: list[Manifest], new: list[Manifest]) -> Iterator[str]:
 
 
 def _explain_agent(old: Manifest, new: Manifest) -> Iterator[str]:
-    names = {"gpu_support": "GPU support", "image_pull_behavior": "image pull behavior"}
+    names = {
+        "gpu_support": "GPU support",
+        "image_pull_behavior": "image pull behavior",
+        "spot_draining": "spot draining",
+        "start_timeout_s": "start time-out in s",
+    }
     for key, name in names.items():
         if old.get(key) != new.get(key):
             yield f"ECS agent: {name} {_short(old.get(key))} -> {_short(new.get(key))}"

@@ -68,6 +68,8 @@ def get_agent_config(recipe: ResolvedRecipe) -> dict[str, str]:
     return {
         "ECS_ENABLE_GPU_SUPPORT": "true" if agent.gpu_support else "false",
         "ECS_IMAGE_PULL_BEHAVIOR": agent.image_pull_behavior,
+        "ECS_ENABLE_SPOT_INSTANCE_DRAINING": "true" if agent.spot_draining else "false",
+        "ECS_CONTAINER_START_TIMEOUT": f"{agent.start_timeout_s}s",
         **agent.extra,
     }
 

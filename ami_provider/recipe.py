@@ -81,12 +81,15 @@ class ExtraStep(Frozen):
 class AgentSettings(Frozen):
     """The ECS agent's configuration, written to /etc/ecs/ecs.config.
 
-    `extra` holds further `ECS_*` settings; those that Batch sets at boot, and credentials, are
-    refused.
+    `start_timeout_s` is how long Docker may take to start a container (the agent's own 3 min are
+    short for a big image on a cold volume; it takes 45 s at least). `extra` holds further `ECS_*`
+    settings; those that Batch sets at boot, and credentials, are refused.
     """
 
     gpu_support: bool = True
     image_pull_behavior: Literal["default", "always", "once", "prefer-cached"] = "prefer-cached"
+    spot_draining: bool = True
+    start_timeout_s: int = Field(default=600, ge=45, le=3600)
     extra: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("extra")
@@ -98,6 +101,14 @@ class AgentSettings(Frozen):
         return dict(sorted(value.items()))
 
 
+OWN_INPUTS = {
+    "ECS_ENABLE_GPU_SUPPORT": "gpu_support",
+    "ECS_IMAGE_PULL_BEHAVIOR": "image_pull_behavior",
+    "ECS_ENABLE_SPOT_INSTANCE_DRAINING": "spot_draining",
+    "ECS_CONTAINER_START_TIMEOUT": "start_timeout_s",
+}
+
+
 def _agent_faults(key: str, text: str) -> Iterator[str]:
     if not re.fullmatch(r"ECS_[A-Z0-9_]+", key):
         yield "is not a setting of the ECS agent: their names start with ECS_."
@@ -105,8 +116,8 @@ def _agent_faults(key: str, text: str) -> Iterator[str]:
         yield "is set by Batch at boot. Leave it out."
     if key in ("ECS_ENGINE_AUTH_DATA", "ECS_ENGINE_AUTH_TYPE"):
         yield "puts a credential into the AMI. Use the machine's role instead."
-    if key in ("ECS_ENABLE_GPU_SUPPORT", "ECS_IMAGE_PULL_BEHAVIOR"):
-        yield "has an input of its own: gpu_support, image_pull_behavior."
+    if key in OWN_INPUTS:
+        yield f"has an input of its own: {OWN_INPUTS[key]}."
     if re.search(r"[\x00-\x1f\x7f]", text):
         yield "holds a line break or control character, which would end the setting."
 

@@ -91,15 +91,16 @@ class ResolvedRecipe(Frozen):
     def manifest(self) -> Manifest:
         """The image's content in plain, sorted data; extra steps keep their order (they run in it).
 
-        An image counts by repository and digest (jobs name it by both), a model by destination and
-        SHA-256 wherever its bytes are known, so that a bucket of another name changes nothing.
+        An image counts by repository and digest (jobs name it by both) and once, whatever tags it
+        has; a model by destination and SHA-256 wherever its bytes are known, so that a bucket of
+        another name changes nothing.
         """
         manifest: Manifest = {
             "base": {"ami_id": self.base.ami_id, "name": self.base.name},
-            "images": sorted(
-                ({"repository": i.repository, "digest": i.digest} for i in self.images),
-                key=lambda item: (item["repository"], item["digest"]),
-            ),
+            "images": [
+                {"repository": repository, "digest": digest}
+                for repository, digest in sorted({(i.repository, i.digest) for i in self.images})
+            ],
             "models": sorted(
                 (m.identity() for m in self.models), key=lambda item: str(item["destination"])
             ),

@@ -94,6 +94,8 @@ def test_agent_settings_are_lines() -> None:
     assert files(made)["agent.config"].splitlines() == [
         "ECS_ENABLE_GPU_SUPPORT=true",
         "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached",
+        "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true",
+        "ECS_CONTAINER_START_TIMEOUT=600s",
         "ECS_X=a b",
     ]
 

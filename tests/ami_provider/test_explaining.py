@@ -49,6 +49,8 @@ EXPLAINED: list[tuple[str, Change, list[str]]] = [
     ("agent extra", having(agent=AgentSettings(extra={"ECS_LOGLEVEL": "warn"})),
      ["ECS agent: ECS_LOGLEVEL none -> warn"]),
     ("gpu", having(agent=AgentSettings(gpu_support=False)), ["ECS agent: GPU support on -> off"]),
+    ("agent's times", having(agent=AgentSettings(spot_draining=False, start_timeout_s=90)),
+     ["ECS agent: spot draining on -> off", "ECS agent: start time-out in s 600 -> 90"]),
     ("volume", having(root_volume=RootVolume(size_gib=60, iops=4000)),
      ["root volume: IOPS default -> 4000", "root volume: size 30 GiB -> 60 GiB"]),
     ("update", having(system_update=SystemUpdate(enabled=False)),
