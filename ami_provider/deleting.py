@@ -103,6 +103,14 @@ def prune(image_id: str, keep: int, owner: Owner) -> None:
         _prune([held[i] for i in earlier if i not in (image_id, *kept)], owner, held)
 
 
+def release(image: Image, owner: Owner, held: Collection[str]) -> Outcome:
+    """Let go of one earlier AMI: deleted, or left to its other owners.
+
+    Raises `InUseError` with everything that uses it; nothing was changed then.
+    """
+    return _let_go([image], owner, held)
+
+
 def _prune(
     images: list[Image], owner: Owner, held: Collection[str], what: str = "an earlier AMI"
 ) -> None:

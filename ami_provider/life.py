@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import get_aws
 from ami_provider.bake import BakedImage, bake
@@ -23,22 +25,25 @@ from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
 from ami_provider.updating import get_copies, get_given, is_foreign, publish_asked
 
+Tell = Callable[[str], None]
 
-def create_ami(props: Props) -> Props:
+
+def create_ami(props: Props, *, report: Tell | None = None, announce: Tell | None = None) -> Props:
     """Bake the AMI, or take the one that has this content, and publish it; gives all outputs.
 
     An interrupted run leaves its progress in AWS, and the next one goes on from there. One that
-    fails leaves nothing that it made, in any region.
+    fails leaves nothing that it made, in any region. `report` and `announce` are told its course;
+    without them the engine is.
     """
     asked = read_inputs(get_given(props))
     recipe = parse(ResolvedRecipe, whole_numbers(props["resolved"]))
-    announce = create_announcer(asked.lineage.urn)
+    announce = announce or create_announcer(asked.lineage.urn)
     image = bake(
         recipe,
         asked.site,
         asked.lineage,
         aws=get_aws(asked.site.region),
-        report=create_reporter(asked.lineage.urn),
+        report=report or create_reporter(asked.lineage.urn),
         announce=announce,
         user_tags=asked.site.tags | get_content_tags(recipe),
         keep=asked.keep,

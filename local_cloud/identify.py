@@ -12,6 +12,7 @@ SERVICE_OF_NAME = {
     "monitoring": "cloudwatch",
     "elasticloadbalancing": "elbv2",
     "tagging": "resourcegroupstaggingapi",
+    "servicequotas": "service-quotas",
     "api.ecr": "ecr",
     "api.ecr-public": "ecr-public",
 }

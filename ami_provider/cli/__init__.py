@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import click
 
-from ami_provider.cli import report, sweep
-
-EPILOG = (
-    "Exit codes: 0 done; 1 something could not be done, each named; 2 the input or the "
-    "credentials are not good, and nothing was changed."
-)
+from ami_provider.cli import bake, doctor, listing, plan, prune, report, show, sweep
+from ami_provider.cli.asking import EXIT_CODES
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """What people and pipelines do with baked AMIs beside Pulumi."""
 
 
-main.add_command(report.command)
-main.add_command(sweep.command)
+for module in (plan, bake, listing, show, report, prune, doctor, sweep):
+    main.add_command(module.command)
