@@ -56,7 +56,7 @@ NAMES = ("machine up", "agent up", "image ready", "container started", "models r
 
 
 @click.command(help=__doc__)
-@click.option("--scale", default=25, show_default=True, type=click.IntRange(1, 2000))
+@click.option("--scale", default=17, show_default=True, type=click.IntRange(1, 2000))
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 20))
 @click.option("--json", "result_file", type=click.Path(dir_okay=False, path_type=Path))
 def main(scale: int, rounds: int, result_file: Path | None) -> None:

@@ -95,7 +95,7 @@ def delete_fleets(call: Call) -> Params:
     for fleet_id in call.params["FleetIds"]:
         members: list[Instance] = [
             one
-            for one in instances(call.cloud).values()
+            for one in list(instances(call.cloud).values())
             if is_mine(call, one) and one.tags.get("aws:ec2:fleet-id") == fleet_id
         ]
         if call.params["TerminateInstances"]:

@@ -177,7 +177,7 @@ def copy_image(call: Call) -> Params:
             "InvalidAMIID.Unavailable", f"The image ID '{source.id}' is {source.view['State']}"
         )
     with call.cloud.store.lock:
-        for image in images(call.cloud).values():
+        for image in list(images(call.cloud).values()):
             if (
                 ask.get("ClientToken")
                 and image.token == ask["ClientToken"]

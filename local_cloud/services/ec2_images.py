@@ -66,7 +66,7 @@ def check_name(call: Call, name: str) -> None:
             f"AMI names must be between 3 and 128 characters long, and may contain letters, numbers"
             f" and ()[] ./-'@_ ({name!r})",
         )
-    for image in images(call.cloud).values():
+    for image in list(images(call.cloud).values()):
         same = image.account == call.account and image.region == call.region
         if same and not image.deregistered and image.view["Name"] == name:
             raise AwsError(
@@ -80,7 +80,7 @@ def describe_images(call: Call) -> Params:
     ask = call.params
     seen = [
         one
-        for one in images(call.cloud).values()
+        for one in list(images(call.cloud).values())
         if one.region == call.region
         and not one.deregistered
         and may_use(call, one)

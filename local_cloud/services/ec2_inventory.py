@@ -33,7 +33,7 @@ def _items(resources: Iterable[Resource], *names: str) -> list[Item]:
 
 @lists("machine")
 def list_machines(cloud: Cloud) -> list[Item]:
-    alive = [one for one in instances(cloud).values() if one.state not in GOING]
+    alive = [one for one in list(instances(cloud).values()) if one.state not in GOING]
     items = _items(alive, "InstanceType", "ImageId")
     for item, one in zip(items, alive, strict=True):
         item["state"] = one.state
@@ -43,7 +43,7 @@ def list_machines(cloud: Cloud) -> list[Item]:
 @lists("volume")
 def list_volumes(cloud: Cloud) -> list[Item]:
     return _items(
-        (one for one in volumes(cloud).values() if not _goes(cloud, one)), "Size", "State"
+        (one for one in list(volumes(cloud).values()) if not _goes(cloud, one)), "Size", "State"
     )
 
 
@@ -58,7 +58,7 @@ def _goes(cloud: Cloud, volume: Volume) -> bool:
 
 @lists("image")
 def list_images(cloud: Cloud) -> list[Item]:
-    return _items((one for one in images(cloud).values() if not one.deregistered), "State")
+    return _items((one for one in list(images(cloud).values()) if not one.deregistered), "State")
 
 
 @lists("snapshot")

@@ -78,7 +78,7 @@ def shut_down_machines(cloud: Cloud) -> None:
     cloud.machines.on_power_off = None
     jobs = [
         _job(cloud, one, partial(cloud.machines.shut_down, one.id, timeout_s=10.0))
-        for one in instances(cloud).values()
+        for one in list(instances(cloud).values())
         if one.state in ("pending", "running")
     ]
     for job in jobs:

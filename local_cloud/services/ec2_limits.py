@@ -35,7 +35,9 @@ def admit_again(call: Call, instance: Instance) -> None:
 
 def _room(call: Call, facts: Facts, vcpus: int, *, least: int) -> int:
     room = 1_000_000
-    up = [one for one in instances(call.cloud).values() if one.state in ("pending", "running")]
+    up = [
+        one for one in list(instances(call.cloud).values()) if one.state in ("pending", "running")
+    ]
     for limit in call.cloud.faults.limits("quota", facts):
         used = sum(_vcpus(one) for one in up if _counts(call, limit, facts, one))
         fits = max(0, limit.vcpus - used) // vcpus

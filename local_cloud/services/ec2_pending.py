@@ -82,8 +82,10 @@ def fail_image(cloud: Cloud, image: Image, copied: list[Snapshot], why: str) -> 
 @at_start
 def go_on(cloud: Cloud) -> None:
     """What was pending when an earlier cloud ended is finished, or failed if never copied."""
-    pending = {one.id: one for one in snapshots(cloud).values() if one.view["State"] == "pending"}
-    for image in images(cloud).values():
+    pending = {
+        one.id: one for one in list(snapshots(cloud).values()) if one.view["State"] == "pending"
+    }
+    for image in list(images(cloud).values()):
         if image.view["State"] == "pending" and not image.deregistered:
             ids = [one["Ebs"]["SnapshotId"] for one in image.view["BlockDeviceMappings"]]
             own = [pending.pop(one) for one in ids if one in pending]

@@ -59,7 +59,9 @@ def run_instances(call: Call) -> Params:
 def _find_by_token(call: Call, token: str) -> list[Instance]:
     """The machines this token was used for, also terminated ones. Other parameters: an error."""
     found = [
-        one for one in instances(call.cloud).values() if one.token == token and is_mine(call, one)
+        one
+        for one in list(instances(call.cloud).values())
+        if one.token == token and is_mine(call, one)
     ]
     asked = {name: value for name, value in call.params.items() if name != "DryRun"}
     if found and found[0].launch != asked:

@@ -49,7 +49,7 @@ def record_snapshot(
 
 def image_using(cloud: Cloud, snapshot_id: str) -> str | None:
     """An image that still needs the snapshot."""
-    for image in images(cloud).values():
+    for image in list(images(cloud).values()):
         if image.deregistered:
             continue
         for mapping in image.view["BlockDeviceMappings"]:
@@ -145,7 +145,7 @@ def describe_snapshots(call: Call) -> Params:
         ]
         found = [
             one
-            for one in snapshots(call.cloud).values()
+            for one in list(snapshots(call.cloud).values())
             if one.region == call.region
             and (one.account == call.account or one.family or one.permissions)
             and (not owners or one.account in owners or one.view.get("OwnerAlias") in owners)

@@ -33,7 +33,9 @@ def _chosen(call: Call) -> list[str]:
 @handles("ec2", "DescribeSpotInstanceRequests")
 def describe_spot_requests(call: Call) -> Params:
     chosen = set(_chosen(call))
-    shown = [one.shown(call) for one in spot_requests(call.cloud).values() if one.id in chosen]
+    shown = [
+        one.shown(call) for one in list(spot_requests(call.cloud).values()) if one.id in chosen
+    ]
     kept = filtered(call, shown, FIELDS, "DescribeSpotInstanceRequests")
     return page(call, kept, "SpotInstanceRequests")
 
@@ -61,6 +63,6 @@ def list_spot_requests(cloud: object) -> list[Params]:
     assert isinstance(cloud, Cloud)
     return [
         {"id": one.id, "region": one.region, "machine": one.view["InstanceId"]}
-        for one in spot_requests(cloud).values()
+        for one in list(spot_requests(cloud).values())
         if one.view["State"] in ("open", "active")
     ]

@@ -213,7 +213,7 @@ def _become_available(cloud: Cloud, volume: Volume, due: float) -> None:
 @at_start
 def go_on(cloud: Cloud) -> None:
     """Volumes that an earlier cloud was making are there."""
-    for volume in volumes(cloud).values():
+    for volume in list(volumes(cloud).values()):
         if volume.view["State"] == "creating":
             volume.view["State"] = "available"
 

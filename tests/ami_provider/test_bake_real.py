@@ -33,6 +33,11 @@ find / -xdev \\( -path {" -o -path ".join(NOT_LISTED)} \\) -prune \
 {{ xargs -0 stat -c '%a %U %n' </run/disk.names; xargs -0 sha256sum </run/disk.names; }} \
   | LC_ALL=C sort >TARGET
 """
+MARK = r"""
+echo hello >/opt/mark
+device=$(awk '$2 == "00000000" { print $1; exit }' /proc/net/route)
+cat "/sys/class/net/$device/statistics/rx_bytes" >/opt/received
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,7 @@ def delete(bakery: Bakery, ami_id: str, nonce: str) -> None:
 
 
 def test_from_an_empty_base_to_a_verified_ami(bakery: Bakery) -> None:
-    recipe = bakery.resolve(extra_steps=extra("mark", "echo hello >/opt/mark"))
+    recipe = bakery.resolve(extra_steps=extra("mark", MARK))
 
     baked = bakery.bake(recipe)
 
@@ -67,12 +72,16 @@ def test_from_an_empty_base_to_a_verified_ami(bakery: Bakery) -> None:
         manifest = json.loads(read_file(job.aws, machine.id, "/etc/baked-ami/manifest.json"))
         config = read_file(job.aws, machine.id, "/etc/ecs/ecs.config").splitlines()
         mark = do(job, machine, "cat /opt/mark; docker image ls --digests --no-trunc")
+        received = int(do(job, machine, "cat /opt/received"))
     assert manifest["fingerprint"] == baked.fingerprint
     assert manifest["models"] == baked.model_checksums
     assert manifest["packages"]
     assert "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached" in config
     assert mark.startswith("hello")
     assert recipe.images[0].digest in mark
+    # Everything came once: what is more are headers, commands and TLS.
+    content = sum(thing.size_bytes or 0 for thing in (*recipe.images, *recipe.models))
+    assert content <= received <= 1.1 * content + 2**20
     delete(bakery, baked.ami_id, baked.owner_nonce)
     assert bakery.count() == EMPTY
 
