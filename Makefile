@@ -61,6 +61,10 @@ start-model: setup ## Model a job's start on AWS, beside two starts measured her
 	@$(VENV_PYTHON) -m batch.start_model --measured $(STATE)-start.json $(ARGS)
 	@rm -f $(STATE)-start.json
 
+.PHONY: bench
+bench: setup ## Take every measurement, beside what each is held to (20 min; Packer's first build 7 more)
+	@$(IN_VENV) $(VENV_PYTHON) benchmarks/all.py $(ARGS)
+
 .PHONY: test
 test: setup ## Run every test (WORKERS=0: in one process)
 	@$(IN_VENV) $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

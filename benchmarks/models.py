@@ -27,7 +27,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-STEPS = Path(__file__).resolve().parent.parent / "ami_provider" / "steps"
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.measuring import Target  # noqa: E402
+
+STEPS = ROOT / "ami_provider" / "steps"
 MIB = 1 << 20
 PIECE = 64 * 1024
 CONNECTION, LINK = 2 * MIB, 20 * MIB
@@ -212,6 +217,7 @@ def main(scale: float, result_file: Path | None) -> None:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "limits": {"speedup": SPEEDUP, "link_share": LINK_SHARE, "memory_mib": MEMORY_MIB},
         "cases": rows,
+        "targets": [target.to_json() for row in rows for target in list_targets(row)],
     }
     show(rows, result)
     if result_file:
@@ -234,6 +240,17 @@ def judge(case: Case) -> dict[str, Any]:
         "link_share": share and round(share, 3),
         "held": fast and ours["memory_mib"] < MEMORY_MIB,
     }
+
+
+def list_targets(row: dict[str, Any]) -> list[Target]:
+    """What a case is held to, for `all.py`."""
+    share, case = row["link_share"], row["case"]
+    speed = (
+        Target(f"{case}: times one after the other", row["ratio"], least=SPEEDUP)
+        if share is None
+        else Target(f"{case}: share of the link", share, least=LINK_SHARE)
+    )
+    return [speed, Target(f"{case}: memory, MiB", row["ours"]["memory_mib"], most=MEMORY_MIB)]
 
 
 def show(rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
