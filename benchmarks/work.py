@@ -41,7 +41,7 @@ from benchmarks.demo_job import ROLE, create_profile, find_network  # noqa: E402
 from benchmarks.measuring import Target, finish, spread  # noqa: E402
 from benchmarks.start import LINK_MB_S, control, without_endpoint  # noqa: E402
 
-IMAGE_MIB, MODELS_MIB, LARGE_MIB = 128, 14, 96
+IMAGE_MIB, MODELS_MIB, LARGE_MIB = 256, 28, 128
 """The old template's proportions (17 GB to 1.85), and models about as large as the image."""
 BUCKET, LARGE = "local-ml-models", "large/"
 STAGE = "pull the images and fetch the models"
