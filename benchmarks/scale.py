@@ -37,7 +37,7 @@ from ami_provider.ownership import claim_image, keep_for_rollback  # noqa: E402
 from ami_provider.recipe import ExtraStep, ImageRecipe, SystemUpdate  # noqa: E402
 from ami_provider.resolve import resolve  # noqa: E402
 from ami_provider.site import BuildSite, Lineage  # noqa: E402
-from benchmarks.measuring import Target, finish  # noqa: E402
+from benchmarks.measuring import Target, finish, spread  # noqa: E402
 from local_cloud.calls import read_calls  # noqa: E402
 from local_cloud.push import push_image  # noqa: E402
 
@@ -51,16 +51,20 @@ POINTS = {
     "AMIs kept": (1, 20, 200),
 }
 RECIPE = ImageRecipe(images=(ContainerImage(repository=f"{REGISTRY}/scale-0", tag="latest"),))
+LONG_S = 10.0
 SLACK = 1.15
 """How much more than in proportion the last point may be to the one before it: noise of the clock.
 Whatever grows in proportion, on top of a fixed part, stays below 1."""
 
 
 @click.command(help=__doc__)
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 20))
 @click.option("--json", "result_file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--state", hidden=True, type=click.Path(path_type=Path))
 @click.option("--one", hidden=True, type=(str, int))
-def main(result_file: Path | None, state: Path | None, one: tuple[str, int] | None) -> None:
+def main(
+    rounds: int, result_file: Path | None, state: Path | None, one: tuple[str, int] | None
+) -> None:
     """Exits 1 where something grows faster than in proportion."""
     if one:
         print(json.dumps(measure(*one)))
@@ -73,7 +77,10 @@ def main(result_file: Path | None, state: Path | None, one: tuple[str, int] | No
             run = [sys.executable, "-m", *cloud, *own]
             sys.exit(subprocess.run(run, cwd=ROOT, check=False).returncode)
     prepare()
-    curves = {kind: [run_one(state, kind, n) for n in points] for kind, points in POINTS.items()}
+    curves = {
+        kind: [take_point(state, kind, many, rounds) for many in points]
+        for kind, points in POINTS.items()
+    }
     show(curves)
     targets = [target for kind, rows in curves.items() for target in judge(kind, rows)]
     sys.exit(finish({"curves": curves}, targets, result_file))
@@ -97,9 +104,18 @@ def prepare() -> None:
                    tag="latest", note=str(number), mib=0)  # fmt: skip
 
 
-def run_one(state: Path, kind: str, many: int) -> dict[str, Any]:
-    """One point of a curve."""
-    key = f"{kind}-{many}".replace(" ", "-")
+def take_point(state: Path, kind: str, many: int, rounds: int) -> dict[str, Any]:
+    """One point of a curve: the round with the median time of several; of a long one the first."""
+    taken: list[dict[str, Any]] = []
+    while len(taken) < rounds and not (taken and taken[-1]["seconds"] > LONG_S):
+        taken.append(run_one(state, kind, many, len(taken)))
+    taken.sort(key=lambda one: float(one["seconds"]))
+    return {**taken[len(taken) // 2], "all_seconds": [one["seconds"] for one in taken]}
+
+
+def run_one(state: Path, kind: str, many: int, number: int) -> dict[str, Any]:
+    """One round of it, in a process of its own."""
+    key = f"{kind}-{many}-{number}".replace(" ", "-")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve()), "--one", kind, str(many)],
         cwd=ROOT, env=os.environ | {"AWS_ACCESS_KEY_ID": key}, check=False,
@@ -115,44 +131,45 @@ def run_one(state: Path, kind: str, many: int) -> dict[str, Any]:
 
 def measure(kind: str, many: int) -> dict[str, Any]:
     """In a process of its own: seconds of the work, and the most memory so far, in MiB."""
-    work = KINDS[kind]
+    work, name = KINDS[kind], os.environ["AWS_ACCESS_KEY_ID"]
     aws = Aws(os.environ["AWS_REGION"])
     _ = aws.ec2, aws.ec2_once, aws.ssm, aws.ecr, aws.s3  # made once in a process, whatever it bakes
     if kind == "AMIs kept":
-        keep_earlier(aws, many)
+        keep_earlier(aws, name, many)
     begun, started = time.time(), time.perf_counter()
-    work(aws, many)
+    work(aws, name, many)
     seconds = time.perf_counter() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"begun": begun, "seconds": round(seconds, 2), "memory_mib": round(memory, 1)}
 
 
-def bake_models(aws: Aws, many: int) -> None:
+def bake_models(aws: Aws, name: str, many: int) -> None:
     folder = Model(source=f"s3://{BUCKET}/{many}/", destination="/opt/ml/models/")
-    make(aws, f"models-{many}", models=(folder,))
+    make(aws, name, models=(folder,))
 
 
-def bake_images(aws: Aws, many: int) -> None:
-    make(aws, f"images-{many}", images=many)
+def bake_images(aws: Aws, name: str, many: int) -> None:
+    make(aws, name, images=many)
 
 
-def bake_at_once(aws: Aws, many: int) -> None:
+def bake_at_once(aws: Aws, name: str, many: int) -> None:
     with ThreadPoolExecutor(many) as pool:
-        for done in [pool.submit(make, aws, f"at-once-{many}-{n}") for n in range(many)]:
+        for done in [pool.submit(make, aws, f"{name}-{n}") for n in range(many)]:
             done.result()
 
 
-def keep_earlier(aws: Aws, many: int) -> None:
+def keep_earlier(aws: Aws, name: str, many: int) -> None:
     """All but the last AMI of a resource that keeps so many: made without a bake each."""
-    lineage, at = lineage_of(f"kept-{many}"), {"SubnetId": SUBNET, "InstanceType": "g5.xlarge"}
+    lineage = lineage_of(name)
     base = resolve(RECIPE, aws).recipe
     assert base is not None
-    made: Any = aws.ec2.run_instances(ImageId=base.base.ami_id, MinCount=1, MaxCount=1, **at)
-    machine = made["Instances"][0]["InstanceId"]
+    machine = aws.ec2.run_instances(
+        ImageId=base.base.ami_id, MinCount=1, MaxCount=1, SubnetId=SUBNET, InstanceType="g5.xlarge"
+    )["Instances"][0]["InstanceId"]
     for number in range(many - 1):
-        named = tags.to_list({tags.FINGERPRINT: f"{many}-{number}", tags.VERIFIED: "yes"})
+        named = tags.to_list({tags.FINGERPRINT: f"{name}-{number}", tags.VERIFIED: "yes"})
         image_id = aws.ec2.create_image(
-            InstanceId=machine, Name=f"kept-{many}-{number}",
+            InstanceId=machine, Name=f"{name}-{number}",
             TagSpecifications=[{"ResourceType": "image", "Tags": named}],
         )["ImageId"]  # fmt: skip
         nonce = claim_image(aws, image_id, lineage, many)
@@ -161,15 +178,14 @@ def keep_earlier(aws: Aws, many: int) -> None:
     aws.ec2.terminate_instances(InstanceIds=[machine])
 
 
-def bake_and_destroy(aws: Aws, many: int) -> None:
+def bake_and_destroy(aws: Aws, name: str, many: int) -> None:
     """The last of so many AMIs is baked, then the resource is destroyed with all of them."""
-    name = f"kept-{many}"
     baked = make(aws, name, keep=many)
     owner = Owner(aws, lineage_of(name), lambda _text: None)
     assert delete_ami(baked.ami_id, owner=owner, nonce=baked.owner_nonce) == "deleted"
 
 
-KINDS: dict[str, Callable[[Aws, int], None]] = {
+KINDS: dict[str, Callable[[Aws, str, int], None]] = {
     "models": bake_models,
     "images": bake_images,
     "bakes at once": bake_at_once,
@@ -223,11 +239,11 @@ def judge(kind: str, rows: list[dict[str, Any]]) -> list[Target]:
 
 def show(curves: dict[str, list[dict[str, Any]]]) -> None:
     table = Table(title="What grows with what, recorded machines")
-    for head in ("of what", "how many", "seconds", "AWS calls", "memory, MiB"):
+    for head in ("of what", "how many", "seconds, min / median / max", "AWS calls", "memory, MiB"):
         table.add_column(head, justify="left" if head == "of what" else "right")
     for kind, rows in curves.items():
         for row in rows:
-            table.add_row(kind, str(row["many"]), f"{row['seconds']:.1f}", str(row["calls"]),
+            table.add_row(kind, str(row["many"]), spread(row["all_seconds"]), str(row["calls"]),
                           f"{row['memory_mib']:.0f}")  # fmt: skip
         table.add_section()
     Console().print(table)
