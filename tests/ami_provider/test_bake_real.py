@@ -80,9 +80,9 @@ def test_from_an_empty_base_to_a_verified_ami(bakery: Bakery) -> None:
     assert mark.startswith("hello")
     assert recipe.images[0].digest in mark
     # Everything came once: what is more are headers, commands and TLS.
-    content = sum(image.size_bytes or 0 for image in recipe.images)
-    content += sum(model.size_bytes or 0 for model in recipe.models)
-    assert content <= received <= 1.1 * content + 2**20
+    size = sum(image.size_bytes or 0 for image in recipe.images)
+    size += sum(model.size_bytes or 0 for model in recipe.models)
+    assert size <= received <= 1.1 * size + 2**20
     delete(bakery, baked.ami_id, baked.owner_nonce)
     assert bakery.count() == EMPTY
 
