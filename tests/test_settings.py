@@ -304,7 +304,10 @@ def test_the_environments_differ_where_it_is_sensible_and_only_there() -> None:
     assert (dev.keep, prod.keep) == (0, 2), "prod can go back within seconds"
     assert prod.batch.on_demand_max_vcpus > 0, "prod has somewhere to go when spot has not"
     assert prod.keep > dev.keep, "prod can roll back"
-    assert prod.build.verify == dev.build.verify == "on"
+    assert dev.build.verify == "on", "dev checks on what it can get"
+    assert prod.build.verify == prod.batch.instance_types[0], "prod on what jobs get first"
+    assert prod.publication and prod.publication.deregistration_protection
+    assert not dev.publication, "dev deletes what it likes"
     same = ("repository_url", "models_bucket", "base_ami", "system_update", "root_volume_gib")
     for name in same:  # the recipe is one, so that prod takes the AMI that dev has baked
         assert getattr(dev, name) == getattr(prod, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from ami_provider.errors import BakeError
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import Image
 from ami_provider.images import create_image, wait_until_available
+from ami_provider.machines import Machine, terminate_machine, wait_until_ready
 from ami_provider.provision import provision
-from ami_provider.recipe import BaseAmi
+from ami_provider.recipe import BaseAmi, SystemUpdate
 from ami_provider.verify import verify
 from tests.ami_provider.clouds import EMPTY, ONE_AMI, Bakery, extra, open_bakery
 from tests.ami_provider.real_machines import create_job, do, running
@@ -188,4 +190,37 @@ def test_a_failing_step_tells_its_log_and_leaves_nothing(bakery: Bakery) -> None
     assert "line 1 of a long log\n" not in shown
     assert "line 1 of a long log\n" in Path(log).read_text()
     Path(log).unlink()
+    assert bakery.count() == EMPTY
+
+
+@pytest.mark.parametrize("capacity", ["spot", "on-demand"])
+def test_a_kept_builder_stays_for_hours_and_then_ends_by_itself(
+    bakery: Bakery, capacity: str
+) -> None:
+    """A spot machine runs on; an on-demand one is stopped, and once started has its time too."""
+    recipe = bakery.resolve(
+        models=(), system_update=SystemUpdate(enabled=False), extra_steps=extra("broken", "exit 7")
+    )
+    with pytest.raises(BakeError, match="could not run the extra step broken") as raised:
+        bakery.bake(recipe, bakery.site(on_failure="keep", capacity=capacity))
+
+    Path(raised.value.details.rpartition("The whole log of every step: ")[2]).unlink()
+    assert bakery.count() == EMPTY | {"machines": 1, "volumes": 1}
+    found = re.search(r"terminate-instances --region \S+ --instance-ids (i-\w+)", str(raised.value))
+    assert found
+    job, machine = create_job(bakery, recipe), Machine(found[1], "g5.xlarge", capacity)
+    logs, named = "/run/baked-ami/log", "baked-ami-deadline-"
+    if capacity == "on-demand":
+        ec2, logs, named = bakery.aws.ec2, "/var/log/baked-ami", "baked-ami-kept."
+        ec2.get_waiter("instance_stopped").wait(InstanceIds=[machine.id], WaiterConfig={"Delay": 1})
+        ec2.start_instances(InstanceIds=[machine.id])
+    wait_until_ready(job, machine)
+
+    asked = "date +%s; systemctl list-timers --all --output=json 'baked-ami-*'"
+    (now, *timers), log = do(job, machine, asked).splitlines(), do(job, machine, f"ls {logs}")
+    terminate_machine(job, machine.id)
+    (timer,) = json.loads("".join(timers))
+    assert timer["unit"].startswith(named)
+    assert 3.9 < (timer["next"] / 1e6 - int(now)) / 3600 < 4.5
+    assert "60-01-broken.log" in log
     assert bakery.count() == EMPTY
