@@ -306,7 +306,8 @@ def test_the_environments_differ_where_it_is_sensible_and_only_there() -> None:
     assert prod.keep > dev.keep, "prod can roll back"
     assert dev.build.verify == "on", "dev checks on what it can get"
     assert prod.build.verify == prod.batch.instance_types[0], "prod on what jobs get first"
-    assert prod.publication and prod.publication.deregistration_protection
+    assert prod.publication
+    assert prod.publication.deregistration_protection
     assert not dev.publication, "dev deletes what it likes"
     same = ("repository_url", "models_bucket", "base_ami", "system_update", "root_volume_gib")
     for name in same:  # the recipe is one, so that prod takes the AMI that dev has baked
