@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ami_provider import tags
 from ami_provider.aws import Aws
+from ami_provider.copies import delete_copy, find_copies
 from ami_provider.errors import bake_error, is_aws_error
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import list_images
@@ -20,7 +21,8 @@ def remove_abandoned(aws: Aws, lineage: Lineage, *, but: str = "") -> list[str]:
     """End machines and delete AMIs that bakes of this resource began and that nobody owns.
 
     `but` is the fingerprint whose bake goes on. A machine that was kept for a look stays, and so
-    does an AMI that a machine runs from. Gives the IDs of what went. Raises `BakeError`.
+    does an AMI that a machine runs from. Copies go with their AMI. Gives the IDs of what went.
+    Raises `BakeError`.
     """
     went = []
     filters: list[FilterTypeDef] = [
@@ -43,6 +45,8 @@ def remove_abandoned(aws: Aws, lineage: Lineage, *, but: str = "") -> list[str]:
     for image in list_images(aws, filters[0]):
         theirs = image.tags.get(tags.FINGERPRINT) == but or tags.find_owners(image.tags)
         if not theirs and not find_machines(aws, image.id):
+            for region, copy in find_copies(aws, image):  # First: they bear its name.
+                delete_copy(aws.at(region), copy, lineage)
             delete_image(aws, image)
             went.append(image.id)
     return went

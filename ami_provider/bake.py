@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,10 @@ MAX_ROUNDS = 5
 """How often an AMI may be deleted by another's last owner between being found and being owned."""
 
 
+Beside = Callable[[str], AbstractContextManager[None]]
+"""Of an AMI's ID: what goes on while it is checked; it hears whether the check failed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BakedImage:
     """An AMI that is available, checked (unless that is off) and owned.
@@ -93,6 +97,7 @@ def bake(
     user_tags: Mapping[str, str] | None = None,
     keep: int = 0,
     trusted_owners: tuple[str, ...] = (),
+    while_checked: Beside = lambda _image_id: nullcontext(),
 ) -> BakedImage:
     """Give the AMI of this recipe: an existing one of the same fingerprint, or a new one.
 
@@ -102,14 +107,17 @@ def bake(
     run it works on the same machine and gives the same AMI. After a failure nothing is left
     behind, except what `on_failure: keep` keeps and an AMI that is still being made.
     `report` shows the present step, `announce` what stays: retries and fallbacks, each once.
-    `keep` is how many earlier AMIs of the lineage stay from now on. Raises `BakeError`.
+    `keep` is how many earlier AMIs of the lineage stay from now on. `while_checked` is around the
+    check of a new AMI: what it begins need not wait for that. Raises `BakeError`.
     """
     job = _create_job(recipe, site, lineage, aws, Stages(report, 0, announce), user_tags)
     with aws.telling_failures(job.stages.note_retry):
-        return _bake(job, keep, trusted_owners)
+        return _bake(job, keep, trusted_owners, while_checked)
 
 
-def _bake(job: Job, keep: int, trusted_owners: tuple[str, ...]) -> BakedImage:
+def _bake(
+    job: Job, keep: int, trusted_owners: tuple[str, ...], while_checked: Beside
+) -> BakedImage:
     site = job.site
     told: dict[str, Any] = {}
     for _ in range(MAX_ROUNDS):
@@ -128,7 +136,8 @@ def _bake(job: Job, keep: int, trusted_owners: tuple[str, ...]) -> BakedImage:
             _end_machines(job)  # Of a run that died just before its end.
         with remove_unless_good(job, image):  # One that somebody owns is never removed.
             if needs_check(image, site):
-                verify(job, image)
+                with while_checked(image.id) if site.verify != "off" else nullcontext():
+                    verify(job, image)
         checksums = _read_checksums(job, image, told)
         with remove_unless_good(job, image):
             nonce = claim_image(job.aws, image.id, job.lineage, keep, _get_timings_tag(job))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import get_aws
@@ -20,7 +21,7 @@ from ami_provider.lookups.existing import get_content_tags
 from ami_provider.ownership import find_others, list_held
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.properties import DERIVED, GIVEN, Props
-from ami_provider.publishing import UNPUBLISHED, Published
+from ami_provider.publishing import UNPUBLISHED, Published, copying
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
 from ami_provider.updating import get_copies, get_given, is_foreign, publish_asked
@@ -38,22 +39,38 @@ def create_ami(props: Props, *, report: Tell | None = None, announce: Tell | Non
     asked = read_inputs(get_given(props))
     recipe = parse(ResolvedRecipe, whole_numbers(props["resolved"]))
     announce = announce or create_announcer(asked.lineage.urn)
+    report = report or create_reporter(asked.lineage.urn)
     image = bake(
         recipe,
         asked.site,
         asked.lineage,
         aws=get_aws(asked.site.region),
-        report=report or create_reporter(asked.lineage.urn),
+        report=report,
         announce=announce,
         user_tags=asked.site.tags | get_content_tags(recipe),
         keep=asked.keep,
         trusted_owners=asked.trusted_owners,
+        while_checked=lambda image_id: _copying(image_id, asked, announce),
     )
     if image.adopted:
         announce(f"{image.ami_id} has this content: used, not baked.")
     published = _publish(image, asked)
     outs = {key: props[key] for key in (*GIVEN, *DERIVED) if key in props}
     return outs | _made(image) | published.to_outputs()
+
+
+def _copying(image_id: str, asked: Asked, announce: Tell) -> AbstractContextManager[None]:
+    """Copies take longer than the check: they are on their way meanwhile."""
+    if asked.publication is None:
+        return nullcontext()
+    return copying(
+        image_id,
+        asked.publication,
+        lineage=asked.lineage,
+        aws=get_aws(asked.site.region),
+        report=announce,
+        user_tags=asked.site.tags,
+    )
 
 
 def _publish(image: BakedImage, asked: Asked) -> Published:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ami_provider import tags
 from ami_provider.aws import Aws
 from ami_provider.copies import delete_copy, find_copies, start_copy, wait_until_copied
-from ami_provider.errors import BakeError
+from ami_provider.errors import BakeError, lacks_credentials
 from ami_provider.image_state import Image, remove_tags, set_tags
 from ami_provider.publication import Publication
 from ami_provider.site import Lineage
@@ -71,11 +72,64 @@ def publish(
     after = merge(others, mine)
     named = _record(aws, found.image, key, carry(mine, old))
     made = settle(aws, found, before, after)
+    started = _start(aws, found.image, asked, others, lineage, user_tags)
+    copies = _complete(aws, started, before, after, report, timeout_s)
+    for region, copy in find_copies(aws, replace(found.image, tags=named)):
+        if region not in after.regions:
+            report(f"deleting the copy in {region}")
+            delete_copy(aws.at(region), copy, lineage)
+    _record(aws, replace(found.image, tags=named), key, mine)
+    return Published(copies, to_state(made) if after != NONE else {})
+
+
+@contextmanager
+def copying(
+    image_id: str,
+    asked: Publication,
+    *,
+    lineage: Lineage,
+    aws: Aws,
+    report: Say,
+    user_tags: Mapping[str, str],
+) -> Iterator[None]:
+    """Begin the copies that are asked for; they are on their way while the block checks the AMI.
+
+    Nothing else of it is published, and they are not waited for. If the block fails, they are gone
+    before its error goes on, but for those that another owner asks for too.
+    """
+    found = find_standing(aws, image_id)
+    if found is None or not asked.copies:
+        yield
+        return
+    key, named = tags.get_owner_key(lineage), found.image.tags
+    old, others = read_owner(named, key), read_all(_without(named, key))
+    mine = Wishes(regions=frozenset(copy.region for copy in asked.copies))
+    image = replace(found.image, tags=_record(aws, found.image, key, carry(mine, old)))
+    try:
+        _start(aws, image, asked, others, lineage, user_tags)
+        yield
+    except Exception as error:
+        if not lacks_credentials(error):
+            _end(aws, image, mine.regions - others.regions - old.regions, lineage, report)
+            with suppress(BakeError):  # The AMI may be gone.
+                _record(aws, image, key, old)
+        raise
+
+
+def _start(
+    aws: Aws,
+    image: Image,
+    asked: Publication | None,
+    others: Wishes,
+    lineage: Lineage,
+    user_tags: Mapping[str, str],
+) -> dict[str, Image]:
+    """The copies that are asked for, there or on their way, by region."""
     keys = {copy.region: copy.encryption_key for copy in asked.copies} if asked else {}
-    started = {
+    return {
         region: start_copy(
             aws,
-            found.image,
+            image,
             region,
             key=keys[region],
             user_tags=user_tags,
@@ -84,13 +138,16 @@ def publish(
         )
         for region in sorted(keys)
     }
-    copies = _complete(aws, started, before, after, report, timeout_s)
-    for region, copy in find_copies(aws, replace(found.image, tags=named)):
-        if region not in after.regions:
-            report(f"deleting the copy in {region}")
-            delete_copy(aws.at(region), copy, lineage)
-    _record(aws, replace(found.image, tags=named), key, mine)
-    return Published(copies, to_state(made) if after != NONE else {})
+
+
+def _end(aws: Aws, image: Image, regions: Collection[str], lineage: Lineage, report: Say) -> None:
+    """Delete copies that were begun; a failure is told, and never hides the one before it."""
+    for region, copy in find_copies(aws, image):
+        if region in regions:
+            try:
+                delete_copy(aws.at(region), copy, lineage)
+            except BakeError as error:
+                report(f"could not delete the copy {copy.id} in {region}: {error}")
 
 
 def withdraw(image_id: str, *, lineage: Lineage, aws: Aws, report: Say) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -14,8 +15,9 @@ from ami_provider import life, updating
 from ami_provider.checking import check_inputs
 from ami_provider.errors import BakeError
 from local_cloud.faults import Fault, Faults
+from local_cloud.machines.contract import Outcome, Script
 from tests.ami_provider.clouds import EMPTY, GROUP, PROFILE, SUBNETS, Bakery
-from tests.ami_provider.matrix import clear, open_matrix, outcome
+from tests.ami_provider.matrix import KilledError, clear, open_matrix, outcome
 
 Record = Callable[[str, object], None]
 WEST, EAST = "us-west-2", "us-east-1"
@@ -186,3 +188,56 @@ def test_on_failure_keep_leaves_it_to_the_next_run(publisher: Publisher) -> None
     outs = publisher.again(publisher.last)
     assert [held["images"] for held in publisher.count()] == [1, 1, 0]
     publisher.delete(outs)
+
+
+def test_copies_are_on_their_way_while_the_ami_is_checked(publisher: Publisher) -> None:
+    before = len(publisher.bakery.cloud.calls.read())
+    outs = publisher.create(verify="on")
+    made = [call["action"] for call in publisher.bakery.cloud.calls.read()[before:]]
+
+    launches = [at for at, action in enumerate(made) if action == "RunInstances"]
+    assert launches[0] < made.index("CopyImage") < launches[1]  # The verifier's is the second.
+    assert made.index("ModifyImageAttribute") > launches[1]  # Nobody else gets it unchecked.
+    assert made.count("CopyImage") == 1
+    publisher.delete(outs)
+
+
+def test_an_ami_that_is_refused_takes_its_copies_with_it(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher.bakery.cloud.machines, "answer", _refuse)
+
+    with pytest.raises(BakeError, match="is refused"):
+        publisher.create(verify="on")
+
+    assert publisher.count() == [EMPTY] * 3
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same content", "other content"])
+def test_after_a_kill_while_it_is_checked_the_next_run_takes_the_copy_or_removes_it(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ami_provider.bake.verify", die)
+        with pytest.raises(KilledError):
+            publisher.create(verify="on")
+    assert [held["images"] for held in publisher.count()] == [1, 1, 0]
+
+    outs = publisher.again(publisher.last) if same else publisher.create(verify="on")
+
+    assert [held["images"] for held in publisher.count()] == [1, 1, 0]
+    assert [held["snapshots"] for held in publisher.count()] == [1, 1, 0]
+    publisher.delete(outs)
+
+
+def _refuse(_machine: str, script: Script) -> Outcome:
+    """Every script succeeds but the check."""
+    now = datetime.now(UTC)
+    fails = "run.sh verify" in "\n".join(script.lines)
+    return Outcome(
+        status="Failed" if fails else "Success", exit_code=70 if fails else 0, stdout=b"",
+        stderr=b"", started=now, ended=now,
+    )  # fmt: skip
