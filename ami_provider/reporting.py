@@ -16,10 +16,9 @@ from ami_provider.costs import (
     Price,
     get_machine_usd,
 )
-from ami_provider.errors import BakeError, bake_error, is_aws_error, is_not_found
 from ami_provider.explaining import explain
 from ami_provider.forecast import get_saved_seconds
-from ami_provider.holdings import AmiRecord, HeldAmi, find_ami, list_amis, list_records
+from ami_provider.holdings import AmiRecord, HeldAmi, list_amis, list_records
 from ami_provider.lookups.asking import ask_all
 from ami_provider.lookups.images import get_image
 from ami_provider.report_page.facts import Ami, Ancestor, Cost, Part, Report, Stage, Starts
@@ -38,24 +37,25 @@ NO_TIMINGS = (
 
 
 def get_report(
-    aws: Aws, wanted: str, *, price: Price | None, starts: tuple[Starts, ...] = ()
+    aws: Aws, record: AmiRecord, *, price: Price | None, starts: tuple[Starts, ...] = ()
 ) -> Report:
-    """The report on an AMI by ID, or on the newest of a lineage (`project/stack/name`).
+    """The report on an AMI and its lineage.
 
     `price` is the builder's machine, `starts` jobs' starts to compare. What cannot be known is
-    left out with the reason. Raises `BakeError` where the AMI itself cannot be told of.
+    left out with the reason. Raises `BakeError`.
     """
-    record, line = _find_records(aws, wanted)
+    ami = record.ami
+    line = list_amis(aws, ami.lineage) if ami.lineage else [ami]
     parts, note = find_parts(aws, record)
     return Report(
-        ami=_describe(record.ami),
+        ami=_describe(ami),
         made=datetime.now(UTC),
-        stages=tuple(list_stages(record.ami.timings)) if record.ami.timings else (),
+        stages=tuple(list_stages(ami.timings)) if ami.timings else (),
         parts=parts,
         parts_note=note,
-        cost=find_cost(record.ami, price) if price else None,
+        cost=find_cost(ami, price) if price else None,
         starts=starts,
-        lineage=tuple(_list_ancestors(line)),
+        lineage=tuple(_list_ancestors(list_records(aws, line))),
         manifest=record.manifest or {},
         unknown={
             "stages": NO_TIMINGS,
@@ -63,59 +63,6 @@ def get_report(
             "cost": NO_TIMINGS if price else "the price of the builder's machine is not known.",
             "starts": "no file of jobs' starts was given (--starts).",
         },
-    )
-
-
-def _find_records(aws: Aws, wanted: str) -> tuple[AmiRecord, list[AmiRecord]]:
-    """The AMI, and those of its lineage, the newest first."""
-    if "/" not in wanted:
-        record = get_record(aws, wanted)
-        line = list_amis(aws, record.ami.lineage) if record.ami.lineage else [record.ami]
-        return record, list_records(aws, line)
-    line = list_amis(aws, wanted)
-    if not line:
-        raise BakeError(
-            f"there is no AMI of the lineage {wanted} in {aws.region}",
-            "",
-            "A lineage is PROJECT/STACK/NAME, as the tag baked-ami:lineage has it. Check the "
-            "region too.",
-        )
-    listed = list_records(aws, line)
-    return listed[0], listed
-
-
-def get_record(aws: Aws, ami_id: str) -> AmiRecord:
-    """The AMI with this ID; raises `BakeError` with the reason where it is none of ours."""
-    record = find_ami(aws, ami_id)
-    if record is not None:
-        return record
-    try:
-        found = aws.ec2.describe_images(
-            ImageIds=[ami_id], IncludeDeprecated=True, IncludeDisabled=True
-        )["Images"]
-        mine = aws.sts.get_caller_identity()["Account"]
-    except Exception as error:
-        if not is_aws_error(error):
-            raise
-        if not is_not_found(error):
-            raise bake_error(error, f"could not look at {ami_id}", "ec2:DescribeImages") from error
-        found, mine = [], ""
-    if not found:
-        raise BakeError(
-            f"there is no AMI {ami_id} in {aws.region}",
-            "It is gone, in another region, or not shared with this account.",
-            "Check the ID and the region (--region).",
-        )
-    if found[0].get("OwnerId") != mine:
-        raise BakeError(
-            f"{ami_id} is of another account, {found[0].get('OwnerId', '')}",
-            "The tags that tell of its bake can only be seen there.",
-            "Ask with credentials of that account.",
-        )
-    raise BakeError(
-        f"{ami_id} was not baked by this project",
-        f"It has no tag {tags.FINGERPRINT}.",
-        "Name an AMI that `pulumi up` made: `pulumi stack output amiId`.",
     )
 
 

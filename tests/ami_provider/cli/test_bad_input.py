@@ -96,6 +96,19 @@ CASES: dict[str, tuple[Callable[[Shell], list[str]], str]] = {
         "recipe.models[0].source: there is no bucket 'no-such-bucket'",
     ),
     "too much kept": (lambda _: ["prune", LINEAGE, "--keep", "-1"], "-1 is not in the range"),
+    "nothing to report on": (lambda _: ["report", OWN], f"there is no AMI {OWN} in ap-nort"),
+    "someone else's AMI to report on": (
+        lambda shell: ["report", find_base(shell)],
+        "belongs to account",
+    ),
+    "no lineage to report on": (
+        lambda _: ["report", "shop/prod/gpu"],
+        "is of the lineage 'shop/prod/gpu'",
+    ),
+    "no starts": (
+        lambda _: ["report", OWN, "--starts", "list.yaml"],
+        "list.yaml does not tell of jobs' starts",
+    ),
     "no command": (lambda _: ["bkae"], "No such command 'bkae'"),
 }
 
@@ -130,7 +143,7 @@ def test_a_file_with_faults_tells_them_all(shell: Shell) -> None:
 
 
 COMMANDS = (
-    ["plan", "recipe.yaml"], ["bake", "recipe.yaml"], ["list"], ["show", OWN],
+    ["plan", "recipe.yaml"], ["bake", "recipe.yaml"], ["list"], ["show", OWN], ["report", OWN],
     ["prune", LINEAGE], ["doctor"], ["doctor", "recipe.yaml"], ["sweep"],
 )  # fmt: skip
 

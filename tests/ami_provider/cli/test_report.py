@@ -1,4 +1,4 @@
-"""`python -m ami_provider report`: its numbers are those of AWS's API, and bad input is told."""
+"""`python -m ami_provider report`: its numbers are those of AWS's API."""
 
 from __future__ import annotations
 
@@ -8,30 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from ami_provider import tags
-from ami_provider.cli import main
-from ami_provider.cli import report as command
 from ami_provider.report_page.figures import bytes_in_words, dollars_in_words, seconds_in_words
 from ami_provider.timings import KEY, read_text
-from local_cloud.faults import Fault, Faults
-from tests.ami_provider.clouds import Bakery, extra, open_bakery
+from tests.ami_provider.cli.commands import LINEAGE, Shell, check_example, open_shell
 from toolchain.browser import Tab, open_browser
-
-LINEAGE = "baked-ami/dev/ami"
 
 
 @pytest.fixture
-def bakery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bakery]:
-    with open_bakery(monkeypatch, real=False) as bakery:
-        monkeypatch.setattr(command, "get_aws", lambda _region: bakery.aws)
-        monkeypatch.chdir(tmp_path)
-        yield bakery
-
-
-def report(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["report", *arguments])
+def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shell]:
+    with open_shell(monkeypatch, tmp_path) as opened:
+        yield opened
 
 
 def read(tab: Tab, what: str) -> Any:
@@ -46,23 +34,24 @@ def read_rows(tab: Tab, section: str) -> list[list[str]]:
     )
 
 
-def test_the_numbers_on_the_page_are_those_of_the_api(bakery: Bakery, tmp_path: Path) -> None:
-    older = bakery.bake(bakery.resolve(extra_steps=extra("warm", "true")), keep=1)
-    newer = bakery.bake(keep=1)
-    region = bakery.cloud.region
+def test_the_numbers_on_the_page_are_those_of_the_api(shell: Shell, tmp_path: Path) -> None:
+    step = {"name": "warm", "script": "true"}
+    older = shell.write("older.yaml", keep=1, recipe=shell.with_recipe(extra_steps=[step]))
+    before = shell.json("bake", older)["ami_id"]
+    baked = shell.json("bake", shell.write(keep=1))["ami_id"]
 
-    done = report(newer.ami_id, "--region", region, "--manifest", "manifest.json")
+    done = shell.run("report", LINEAGE, "--manifest", "manifest.json")
 
+    check_example("report", "report shop/ci/gpu --manifest manifest.json", done)
     assert done.exit_code == 0, done.output
-    assert done.output.startswith(f"report.html: the report on {newer.ami_id} (")
-    ec2 = bakery.aws.ec2
-    image = ec2.describe_images(ImageIds=[newer.ami_id])["Images"][0]
+    ec2 = shell.bakery.aws.ec2
+    image = ec2.describe_images(ImageIds=[baked])["Images"][0]
     disk = image["BlockDeviceMappings"][0]["Ebs"]
     (snapshot,) = ec2.describe_snapshots(SnapshotIds=[disk["SnapshotId"]])["Snapshots"]
     held = snapshot["FullSnapshotSizeInBytes"]
     timed = read_text(tags.to_mapping(image["Tags"])[KEY])
     assert timed is not None
-    recipe = bakery.resolve()
+    recipe = shell.bakery.resolve()
     history = ec2.describe_spot_price_history(InstanceTypes=["g5.xlarge"])["SpotPriceHistory"]
     spot = max(float(one["SpotPrice"]) for one in history)
     bake = sum(timed.seconds.values()) * spot / 3600
@@ -83,9 +72,9 @@ def test_the_numbers_on_the_page_are_those_of_the_api(bakery: Bakery, tmp_path: 
         assert tab.requests == [(tmp_path / "report.html").resolve().as_uri()]
         assert tab.complaints == []
 
-    assert told["AMI"] == newer.ami_id
+    assert told["AMI"] == baked
     assert told["Name"] == image["Name"]
-    assert told["Fingerprint"] == newer.fingerprint
+    assert told["Fingerprint"] == tags.to_mapping(image["Tags"])[tags.FINGERPRINT]
     assert told["Snapshots"] == disk["SnapshotId"]
     assert told["Root volume"] == f"{disk['VolumeSize']} GiB"
     assert told["images 1 digest"] == recipe.images[0].digest
@@ -96,7 +85,7 @@ def test_the_numbers_on_the_page_are_those_of_the_api(bakery: Bakery, tmp_path: 
     assert by_name["batch-processor"] == bytes_in_words(recipe.images[0].size_bytes or 0)
     assert f"{dollars_in_words(bake)} a bake" in text
     assert "not verified" not in text
-    assert [row[0].split()[0] for row in line] == [newer.ami_id, older.ami_id]
+    assert [row[0].split()[0] for row in line] == [baked, before]
     assert "extra step warm: removed" in line[0][3]
     assert line[0][5] == bytes_in_words(held)
 
@@ -110,59 +99,27 @@ def test_the_numbers_on_the_page_are_those_of_the_api(bakery: Bakery, tmp_path: 
     cost = written["cost"]
     assert (cost["break_even_jobs"] - 1) * cost["saving_job"] < cost["month"]
     assert cost["break_even_jobs"] * cost["saving_job"] >= cost["month"]
-    assert written["builds"][-1]["artifact_id"] == f"{region}:{newer.ami_id}"
+    assert written["builds"][-1]["artifact_id"] == f"{shell.bakery.cloud.region}:{baked}"
     assert written["manifest"] == recipe.manifest()
-    printed = json.loads(report(LINEAGE, "--region", region, "--json").stdout)
+    printed = shell.json("report", baked)
     assert {**printed, "made": ""} == {**written, "made": ""}
 
 
-def test_bad_input_is_told_and_nothing_is_written(bakery: Bakery, tmp_path: Path) -> None:
-    region = ["--region", bakery.cloud.region]
-    theirs = bakery.resolve().base.ami_id
-    for arguments, message in [
-        (["ami-00000000000000000", *region], "there is no AMI ami-00000000000000000"),
-        (["no", *region], "there is no AMI no in"),
-        ([theirs, *region], f"{theirs} is of another account"),
-        (["shop/dev/none", *region], "there is no AMI of the lineage shop/dev/none"),
-        (["shop/dev/none", "--region", "europe"], "'europe' is not a region"),
-        (["shop/dev/none", *region, "--starts", "none.json"], "none.json does not tell"),
-    ]:
-        refused = report(*arguments)
-        assert (refused.exit_code, message in refused.stderr) == (2, True), refused.output
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_ami_that_this_project_did_not_bake_is_refused(bakery: Bakery) -> None:
-    machine = bakery.aws.ec2.run_instances(
-        ImageId=bakery.resolve().base.ami_id, InstanceType="g5.xlarge", MinCount=1, MaxCount=1
-    )["Instances"][0]["InstanceId"]
-    plain = bakery.aws.ec2.create_image(InstanceId=machine, Name="somebody's")["ImageId"]
-
-    refused = report(plain, "--region", bakery.cloud.region)
-
-    assert refused.exit_code == 2
-    assert f"{plain} was not baked by this project" in refused.stderr
-
-
-def test_credentials_that_are_not_good_are_told(bakery: Bakery) -> None:
-    bakery.cloud.faults = Faults([Fault(fault="expired-credentials", action="DescribeImages")])
-    refused = report(LINEAGE, "--region", bakery.cloud.region)
-    assert refused.exit_code == 2
-    assert "Sign in again" in refused.stderr
-
-
-def test_what_is_gone_meanwhile_leaves_a_report_that_says_so(bakery: Bakery) -> None:
+def test_what_is_gone_meanwhile_leaves_a_report_that_says_so(shell: Shell) -> None:
     """The image left the registry, the timings are no more: the rest is told all the same."""
-    baked = bakery.bake()
-    bakery.aws.ec2.delete_tags(Resources=[baked.ami_id], Tags=[{"Key": KEY}])
-    digest = bakery.resolve().images[0].digest
-    bakery.aws.ecr.batch_delete_image(
-        repositoryName="batch-processor", imageIds=[{"imageDigest": digest}]
-    )
+    baked = shell.json("bake", shell.write())
+    aws = shell.bakery.aws
+    aws.ec2.delete_tags(Resources=[baked["ami_id"]], Tags=[{"Key": KEY}])
+    digest = shell.bakery.resolve().images[0].digest
+    aws.ecr.batch_delete_image(repositoryName="batch-processor", imageIds=[{"imageDigest": digest}])
 
-    done = report(baked.ami_id, "--region", bakery.cloud.region)
+    done = shell.run("report", baked["ami_id"])
 
     assert done.exit_code == 0, done.output
     page = Path("report.html").read_text()
     assert "its tags do not have the whole bake" in page
-    assert baked.fingerprint in page
+    assert baked["fingerprint"] in page
+
+    failed = shell.run("report", baked["ami_id"], "--out", "none/report.html")
+    assert failed.exit_code == 1
+    assert "none/report.html could not be written: No such file" in failed.stderr
