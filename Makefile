@@ -106,6 +106,10 @@ check-locks:
 docs: setup ## Write the pages of docs/ that are made from the code
 	@$(VENV_PYTHON) -m docs
 
+.PHONY: report-picture
+report-picture: setup ## Bake on the local cloud, and take docs/report.png of the report on it
+	@$(IN_VENV) $(VENV_PYTHON) -m docs.report_picture
+
 .PHONY: lock
 lock: setup ## Lock the Python requirements anew from requirements*.in
 	@$(VENV_PYTHON) -m toolchain.requirements_lock

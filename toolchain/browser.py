@@ -83,10 +83,14 @@ class Tab:
             raise SetupError("The script failed.", details=str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def take_picture(self, *, whole: bool = True) -> bytes:
-        """A PNG of the whole page, or of what the screen shows."""
-        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        return base64.b64decode(answer["data"])
+    def take_picture(self, *, down_to: float | None = None) -> bytes:
+        """A PNG of what the screen shows, or of the page from its top down to this many pixels."""
+        params: dict[str, Any] = {"format": "png"}
+        if down_to is not None:
+            width = self.evaluate("innerWidth")
+            clip = {"x": 0, "y": 0, "width": width, "height": down_to, "scale": 1}
+            params |= {"captureBeyondViewport": True, "clip": clip}
+        return base64.b64decode(self.call("Page.captureScreenshot", **params)["data"])
 
     def read_aloud(self) -> list[tuple[str, str]]:
         """Role and name of everything that a screen reader is given, in its order."""
