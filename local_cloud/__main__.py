@@ -32,7 +32,10 @@ LATENCY = click.option(
     help="How long things take: a JSON file, or the name of a built-in profile (aws, 1s, 5s, 20s).",
 )  # fmt: skip
 RECORDED = click.option(
-    "--recorded", is_flag=True, help="Only record machines, also where real ones could run."
+    "--recorded",
+    is_flag=True,
+    envvar="LOCAL_CLOUD_RECORDED",
+    help="Only record machines, also where real ones could run.",
 )
 READING = click.option(
     "--batch-ami-reading", type=click.Choice(["guide", "strict"]),

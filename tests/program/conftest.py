@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,19 +154,14 @@ def cloud_options() -> tuple[str, ...]:
     return ()
 
 
-@pytest.fixture(scope="module")
-def cloud(
-    tmp_path_factory: pytest.TempPathFactory, cloud_options: tuple[str, ...]
-) -> Iterator[LocalCloud]:
-    """A local cloud that lives as long as a module's tests, with the Pulumi CLI on its PATH."""
-    faults = tmp_path_factory.mktemp("cloud") / "faults.json"
-    faults.write_text(json.dumps(FAULTS))
+@contextmanager
+def open_cloud(*options: str) -> Iterator[LocalCloud]:
+    """A local cloud until the end of the block, with the Pulumi CLI on its PATH."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PULUMI_"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     assert shutil.which("pulumi", path=environment["PATH"]), "no Pulumi CLI: run `make setup`"
     process = subprocess.Popen(
-        [sys.executable, "-m", "local_cloud", "run", *cloud_options, "--faults", str(faults), "--",
-         sys.executable, "-c", HOLD],
+        [sys.executable, "-m", "local_cloud", "run", *options, "--", sys.executable, "-c", HOLD],
         cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin is not None
@@ -177,6 +173,17 @@ def cloud(
     finally:
         process.stdin.close()
         process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def cloud(
+    tmp_path_factory: pytest.TempPathFactory, cloud_options: tuple[str, ...]
+) -> Iterator[LocalCloud]:
+    """A local cloud that lives as long as a module's tests."""
+    faults = tmp_path_factory.mktemp("cloud") / "faults.json"
+    faults.write_text(json.dumps(FAULTS))
+    with open_cloud(*cloud_options, "--faults", str(faults)) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -133,10 +133,10 @@ def test_prod_shows_its_preview_before_it_asks_for_approval_and_only_on_main() -
     assert preview["comment-on-summary"] == "true"
 
 
-def test_the_manifest_is_kept() -> None:
+def test_manifest_and_report_are_kept() -> None:
     steps = read("up")["jobs"]["up"]["steps"]
     (kept,) = [s["with"] for s in steps if "upload-artifact" in s.get("uses", "")]
-    assert set(kept["path"].split()) == {"manifest.json"}
+    assert set(kept["path"].split()) == {"manifest.json", "report.html"}
 
 
 def test_the_cli_is_the_one_that_the_toolchain_builds() -> None:
