@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
@@ -72,12 +72,23 @@ class PhasedAws(Aws):
             _ = PhasedAws.template.ec2
         self._session = PhasedAws.template._session
         self._credentials = PhasedAws.template._credentials
+        self.leader = self
         self.phase = "start"
         self.calls: list[Cell] = []
         self.dead = False
         self.dies: Callable[[Cell, int], bool] = lambda _cell, _number: False
         self.moment: Moment = "before"
         self._counting = threading.Lock()
+
+    def at(self, region: str) -> PhasedAws:
+        """The same client in another region: it dies as one."""
+        if region == self.region:
+            return self
+        if region not in self._elsewhere:
+            there = self._elsewhere[region] = PhasedAws(region)
+            there.leader = self.leader
+            there._listeners = self._listeners
+        return cast(PhasedAws, self._elsewhere[region])
 
     def report(self, text: str) -> None:
         """What the bake says: its stages set the phase."""
@@ -93,17 +104,18 @@ class PhasedAws(Aws):
         return client
 
     def _before(self, model: Any, context: dict[str, Any], **_: Any) -> None:
-        with self._counting:
-            cell = Cell(self.phase, model.service_model.service_name, model.name)
-            self.calls.append(cell)
-            context["deadly"] = not self.dead and self.dies(cell, len(self.calls))
-            self.dead = self.dead or (context["deadly"] and self.moment == "before")
-            if self.dead:
+        us = self.leader
+        with us._counting:
+            cell = Cell(us.phase, model.service_model.service_name, model.name)
+            us.calls.append(cell)
+            context["deadly"] = not us.dead and us.dies(cell, len(us.calls))
+            us.dead = us.dead or (context["deadly"] and us.moment == "before")
+            if us.dead:
                 raise KilledError
 
     def _after(self, context: dict[str, Any], **_: Any) -> None:
         if context.get("deadly"):
-            self.dead = True
+            self.leader.dead = True
             raise KilledError
 
 

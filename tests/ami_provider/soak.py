@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from ami_provider import life, provider, tags
+from ami_provider import life, provider, tags, updating
 from ami_provider.provider import BakedAmiProvider
 from ami_provider.sweeping import find_leftovers, remove_leftover
 from local_cloud.faults import Fault, Faults
@@ -28,7 +29,8 @@ OPERATIONS = ("up", "kill", "kill", "fault", "fault", "change", "change", "rollb
 ACTIONS = (
     "DescribeImages", "DescribeInstances", "RunInstances", "CreateTags", "CreateImage",
     "TerminateInstances", "DeregisterImage", "DeleteSnapshot", "DisableImage", "DeleteTags",
-    "DescribeInstanceInformation", "SendCommand", "GetCommandInvocation",
+    "DescribeInstanceInformation", "SendCommand", "GetCommandInvocation", "CopyImage",
+    "DescribeImageAttribute", "ModifyImageAttribute",
 )  # fmt: skip
 FAULTS: tuple[dict[str, Any], ...] = (
     {"fault": "throttle", "times": 3},
@@ -40,6 +42,9 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"fault": "expired-credentials"},
 )
 
+
+WEST = "us-west-2"
+PUBLICATION = {"share_with": ["111111111111"], "copies": [{"region": WEST}]}
 
 _NEVER = threading.Event()
 
@@ -58,6 +63,7 @@ class Stack:
 
     bakery: Bakery
     content: int = 0
+    published: bool = False
     current: State | None = None
     to_delete: list[State] = field(default_factory=list)
     unknown: bool = False
@@ -79,6 +85,7 @@ class Stack:
             },
             "tags": {},
             "lineage": {"project": "p", "stack": "s", "name": "soak", "urn": "urn:pulumi:s::x"},
+            **({"publication": PUBLICATION} if self.published else {}),
         }
 
     def up(self) -> None:
@@ -142,7 +149,13 @@ class Soak:
             raise
         finally:
             self._machines.answer = None
-            clear(self.bakery)
+            self._clear()
+
+    def _clear(self) -> None:
+        west = self.bakery.aws.at(WEST).ec2
+        for image in west.describe_images(Owners=["self"], IncludeDisabled=True)["Images"]:
+            west.deregister_image(ImageId=image["ImageId"], DeleteAssociatedSnapshots=True)
+        clear(self.bakery)
 
     @property
     def _machines(self) -> RecordedMachines:
@@ -155,10 +168,13 @@ class Soak:
         name = chance.choice(OPERATIONS)
         if name in ("change", "kill", "fault", "interrupt") and chance.random() < 0.7:
             stack.content = chance.randint(0, 3)
+        if name in ("change", "kill", "fault") and chance.random() < 0.3:
+            stack.published = not stack.published
         if name == "rollback":
             stack.content = max(0, stack.content - 1)
         act = stack.destroy if name == "destroy" or chance.random() < 0.1 else stack.up
         text = f"{name}: {act.__name__} with content {stack.content}"
+        text += ", published" if stack.published else ""
         if name == "kill":
             at = chance.randint(1, 70)
             aws.moment = chance.choice(("before", "after"))
@@ -191,7 +207,8 @@ class Soak:
 
     def _do(self, text: str, stack: Stack, act: Any, aws: PhasedAws) -> bool:
         """One command of a person's; whether it went well. Its client is new, as a process is."""
-        self.patch.setattr(life, "get_aws", lambda _region: aws)
+        for module in (life, updating):
+            self.patch.setattr(module, "get_aws", lambda _region: aws)
         self.patch.setattr(provider, "_wanted", set())
         try:
             act()
@@ -219,14 +236,16 @@ class Soak:
         assert not stack.to_delete
         for machine in list(self._machines.specs):
             self._machines.power_off_from_inside(machine)
-        for one in find_leftovers(self.bakery.aws, timedelta(0)):  # Time passes: the sweeper too.
-            remove_leftover(self.bakery.aws, one)
+        for aws in (self.bakery.aws, self.bakery.aws.at(WEST)):
+            for one in find_leftovers(aws, timedelta(0)):  # Time passes: the sweeper too.
+                remove_leftover(aws, one)
         images = self.bakery.aws.ec2.describe_images(Owners=["self"])["Images"]
         known = [stack.current.id] if stack.current else []
         there = {i["ImageId"]: tags.to_mapping(i["Tags"]) for i in images}
         extra = there.keys() - known
         assert not extra or stack.unknown, f"{there} instead of {known}"
         assert all(tags.find_owners(there[image]) for image in extra), f"{there} beside {known}"
+        self._assert_copies_agree(stack, extra)
         held = self.bakery.count()
         many = len(known) + len(extra)
         wanted = {"machines": 0, "volumes": 0, "images": many, "snapshots": many}
@@ -243,3 +262,20 @@ class Soak:
             assert [d["Ebs"]["SnapshotId"] for d in image["BlockDeviceMappings"]] == (
                 outs["snapshot_ids"]
             )
+
+    def _assert_copies_agree(self, stack: Stack, extra: Set[str]) -> None:
+        """The other region has the copies that the state has, each with its one snapshot.
+
+        `extra` are AMIs that no state knows, which may have theirs.
+        """
+        west = self.bakery.aws.at(WEST).ec2
+        copies = west.describe_images(Owners=["self"])["Images"]
+        sources = {i["ImageId"]: tags.to_mapping(i["Tags"])[tags.SOURCE] for i in copies}
+        home = self.bakery.cloud.region
+        known = {i for i, of in sources.items() if of.removeprefix(f"{home}/") not in extra}
+        outs = stack.current.outs if stack.current else {}
+        assert known == set(outs.get("copies", {}).values()), f"{sources} in {WEST}"
+        assert bool(known) == bool(stack.current and outs.get("publication"))
+        behind = {d["Ebs"]["SnapshotId"] for i in copies for d in i["BlockDeviceMappings"]}
+        held = west.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        assert {snapshot["SnapshotId"] for snapshot in held} == behind
