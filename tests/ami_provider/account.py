@@ -136,17 +136,34 @@ class Refusing:
         self._aws, self._codes = aws, codes
         self.region = aws.region
         self.asked: list[str] = []
+        self._when: dict[str, tuple[str, Any]] = {}
+
+    def only(self, action: str, *, when: str, having: Any) -> None:
+        """Let the action fail only where this parameter has this value."""
+        self._when[action] = (when, having)
+
+    def at(self, region: str) -> Any:
+        there = Refusing(self._aws.at(region), **self._codes)
+        there.asked, there._when = self.asked, self._when
+        return there
 
     def client(self, service: str, region: str | None = None) -> Any:
-        return _RefusingClient(self._aws.client(service, region), self._codes, self.asked)
+        found = self._aws.client(service, region)
+        return _RefusingClient(found, self._codes, self.asked, self._when)
 
     def __getattr__(self, service: str) -> Any:
         return self.client(service)
 
 
 class _RefusingClient:
-    def __init__(self, client: Any, codes: dict[str, str], asked: list[str]) -> None:
-        self._client, self._codes, self._asked = client, codes, asked
+    def __init__(
+        self,
+        client: Any,
+        codes: dict[str, str],
+        asked: list[str],
+        when: dict[str, tuple[str, Any]],
+    ) -> None:
+        self._client, self._codes, self._asked, self._when = client, codes, asked, when
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
@@ -156,7 +173,8 @@ class _RefusingClient:
 
     def call(self, name: str, act: Any, given: dict[str, Any]) -> Any:
         self._asked.append(name)
-        if code := self._codes.get(name):
+        parameter, value = self._when.get(name, ("", None))
+        if (code := self._codes.get(name)) and (not parameter or given.get(parameter) == value):
             message = f"said {code}"
             raise ClientError({"Error": {"Code": code, "Message": message}}, name)
         return act(**given)

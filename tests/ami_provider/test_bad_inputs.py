@@ -8,9 +8,10 @@ import pytest
 
 from ami_provider.checking import read_inputs
 from ami_provider.faults import FaultsError
-from tests.ami_provider.samples import REPOSITORY, inputs
+from tests.ami_provider.samples import REGION, REPOSITORY, inputs
 
 S = "f" * 64
+A = "111111111111"
 MODEL = {"source": "s3://local-ml-models/m.pt", "destination": "/opt/ml/models/m.pt"}
 HTTP = {"source": "https://models.example/m.pt", "destination": "/opt/ml/models/m.pt"}
 
@@ -136,6 +137,38 @@ TABLE: list[tuple[str, Any, str, str]] = [
     ("tags", {"k": "v" * 300}, "tags.k", "EC2 takes 256"),
     ("tags", {f"k{i}": "v" for i in range(40)}, "tags", "at most 35"),
     ("lineage.name", "gpu ami", "lineage.name", "becomes part of the AMI's name"),
+    ("keep", -1, "keep", "must be at least 0, not -1"),
+    ("keep", 101, "keep", "must be at most 100"),
+    ("trusted_owners", ["partner"], "trusted_owners[0]", "is not an account ID: 12 digits"),
+    ("trusted_owners", [A, A], "trusted_owners[1]", "is given twice"),
+    ("publication", {"share_with": [A, "12"]}, "publication.share_with[1]", "12 digits, as text"),
+    ("publication", {"share_with": [A, A]}, "publication.share_with[1]", "is given twice"),
+    ("publication", {"share_with": [f"{n:012d}" for n in range(41)]}, "publication.share_with",
+     "has 41 accounts; at most 40"),
+    ("publication", {"share_snapshots": True}, "publication.share_snapshots",
+     "share_with names no account"),
+    ("publication", {"shared_with": [A]}, "publication.shared_with", "Did you mean share_with?"),
+    ("publication", {"copies": [{"region": "Oregon"}]}, "publication.copies[0].region",
+     "is not a region"),
+    ("publication", {"copies": [{"region": "us-west-2"}] * 2}, "publication.copies[1].region",
+     "is the region of copies[0] too"),
+    ("publication", {"copies": [{"region": f"us-west-{n}"} for n in range(10)]
+                     + [{"region": "us-east-1"}]}, "publication.copies", "at most 10"),
+    ("publication", {"copies": [{"region": REGION}]}, "publication.copies[0].region",
+     "is the AMI's own region"),
+    ("publication", {"copies": [{"region": "us-west-2", "encryption_key": "my key"}]},
+     "publication.copies[0].encryption_key", "is not a KMS key"),
+    ("publication", {"copies": [{"region": "us-west-2", "encryption_key":
+                                 f"arn:aws:kms:us-east-1:{A}:key/1"}]},
+     "publication.copies[0].encryption_key", "is a key of us-east-1, but the copy is in us-west-2"),
+    ("publication", {"deprecate_after_days": 0}, "publication.deprecate_after_days", "at least 1"),
+    ("publication", {"deprecate_after_days": 4000}, "publication.deprecate_after_days",
+     "at most 3650"),
+    ("publication", {"deprecate_at": "next year"}, "publication.deprecate_at", "is not a time"),
+    ("publication", {"deprecate_at": "2030-01-01", "deprecate_after_days": 9},
+     "publication.deprecate_at", "is given beside deprecate_after_days"),
+    ("publication", {"deregistration_protection": "on"}, "publication.deregistration_protection",
+     "must be true or false"),
 ]  # fmt: skip
 
 
@@ -181,6 +214,19 @@ def test_all_faults_are_told_in_one_go() -> None:
         "site.capacity",
         "tags.aws:x",
     }
+
+
+def test_an_encrypted_ami_is_copied_with_a_key_of_each_region_and_shared_with_ones_own() -> None:
+    given = put("recipe.encryption_key", "alias/aws/ebs")
+    given["publication"] = {"share_with": [A], "copies": [{"region": "us-west-2"}]}
+    with pytest.raises(FaultsError) as refused:
+        read_inputs(given)
+    found = {fault.path: fault.reason for fault in refused.value.faults}
+    assert "Name a key of us-west-2." in found.pop("publication.copies[0].encryption_key")
+    assert "a key of AWS's own, and what it encrypts cannot be shared" in found.pop(
+        "publication.share_with"
+    )
+    assert found == {}
 
 
 def test_the_table_is_long_enough() -> None:

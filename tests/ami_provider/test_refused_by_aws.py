@@ -13,6 +13,8 @@ from ami_provider.unknowns import UNKNOWN
 from tests.ami_provider.account import Account, Refusing, open_account
 from tests.ami_provider.samples import ACCOUNT, REGION, REPOSITORY
 
+OTHER = "111111111111"
+
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
@@ -103,6 +105,17 @@ NOT_THERE: list[tuple[str, Callable[[dict[str, Any]], None], str, str]] = [
     ("old GPU to verify", _put(("site.verify", "g3.4xlarge")), "site.verify", "too old"),
     ("Graviton", _put(("site.instance_types", ["g5g.xlarge"])), "site.instance_types[0]",
      "Graviton (arm64)"),
+    ("sharing with oneself", _put(("publication", {"share_with": [OTHER, ACCOUNT]})),
+     "publication.share_with[1]", f"{ACCOUNT} is this account itself"),
+    ("trusting oneself", _put(("trusted_owners", [ACCOUNT])), "trusted_owners[0]",
+     "is this account itself"),
+    ("copy's region", _put(("publication", {"copies": [{"region": "us-west-9"}]})),
+     "publication.copies[0].region", "there is no region 'us-west-9'. There are: "),
+    ("copy's key", _put(("publication", {"copies": [
+        {"region": "us-west-2", "encryption_key": "alias/none"}]})),
+     "publication.copies[0].encryption_key", "there is no KMS key 'alias/none' in us-west-2"),
+    ("past date", _put(("publication", {"deprecate_at": "2020-01-01"})),
+     "publication.deprecate_at", "2020-01-01T00:00Z has passed. Give a later date"),
 ]  # fmt: skip
 
 
@@ -120,6 +133,41 @@ def test_what_is_not_there_is_told_on_its_own_property(
     change(given)
     found = refusals(account, given)
     assert reason in found[path]
+
+
+PUBLISHED = _put(("publication", {"share_with": [OTHER], "copies": [{"region": "us-west-2"}]}))
+"""Makes the inputs ask what only a publication asks."""
+OTHER_DENIED: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
+    (_put(("recipe.models.0.source", "s3://local-ml-models/models/")), "list_objects_v2",
+     "recipe.models[0].source", "permission s3:ListBucket on bucket local-ml-models"),
+    (_put(("recipe.encryption_key", "alias/mine")), "describe_key", "recipe.encryption_key",
+     "permission kms:DescribeKey on alias/mine is missing"),
+    (PUBLISHED, "get_caller_identity", "publication.share_with[0]",
+     "permission sts:GetCallerIdentity"),
+    (PUBLISHED, "describe_regions", "publication.copies", "permission ec2:DescribeRegions"),
+    (PUBLISHED, "get_ebs_encryption_by_default", "publication.share_with",
+     "permission ec2:GetEbsEncryptionByDefault"),
+    (_put(("trusted_owners", [OTHER])), "describe_images", "trusted_owners",
+     "permission ec2:DescribeImages"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "action", "path", "reason"), OTHER_DENIED, ids=lambda v: str(v)[:30]
+)
+def test_a_refused_call_of_other_inputs_names_the_permission(
+    account: Account,
+    change: Callable[[dict[str, Any]], None],
+    action: str,
+    path: str,
+    reason: str,
+) -> None:
+    given = account.inputs()
+    change(given)
+    refusing = Refusing(account.aws, **{action: "UnauthorizedOperation"})
+    if path == "trusted_owners":  # its call comes after another of the same action
+        refusing.only(action, when="Owners", having=[OTHER])
+    assert reason in refusals(account, given, refusing)[path]
 
 
 DENIED: list[tuple[str, str, str, str]] = [
