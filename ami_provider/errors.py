@@ -168,9 +168,16 @@ def get_clock_skew(error: BaseException) -> float:
 
 
 def missing_action(error: BaseException, otherwise: str) -> str:
-    """The IAM action whose permission is missing, as AWS names it, or else `otherwise`."""
+    """The IAM action whose permission is missing, as AWS names it, or else `otherwise`.
+
+    Of several in `otherwise` (`ec2:DescribeInstances, ec2:TerminateInstances`) it is the one that
+    was called.
+    """
     named = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z*]+)", get_message(error))
-    return named.group(1) if named else otherwise
+    if named:
+        return named.group(1)
+    called = f":{getattr(error, 'operation_name', '')}"
+    return next((one for one in otherwise.split(", ") if one.endswith(called)), otherwise)
 
 
 def explain_aws(error: BaseException, action: str, *, on: str = "") -> str:

@@ -124,8 +124,7 @@ def terminate_machine(job: Job, machine_id: str) -> None:
         raise BakeError(
             f"could not terminate {machine_id}",
             "AWS kept answering with faults for two minutes.",
-            f"The machine ends by itself. To end it now: aws ec2 terminate-instances "
-            f"--region {job.site.region} --instance-ids {machine_id}",
+            _say_how_to_end(job, machine_id),
         ) from None
 
 
@@ -137,10 +136,16 @@ def _terminate(job: Job, machine_id: str) -> bool | None:
             return True
         if is_transient(error):
             return None
-        raise bake_error(
-            error, f"could not terminate {machine_id}", "ec2:TerminateInstances"
-        ) from error
+        brief, way_out = f"could not terminate {machine_id}", _say_how_to_end(job, machine_id)
+        raise bake_error(error, brief, "ec2:TerminateInstances", way_out) from error
     return True
+
+
+def _say_how_to_end(job: Job, machine_id: str) -> str:
+    return (
+        f"The machine ends by itself. To end it now: aws ec2 terminate-instances "
+        f"--region {job.site.region} --instance-ids {machine_id}"
+    )
 
 
 def describe_machines(job: Job, *roles: tags.Role) -> Sequence[InstanceTypeDef]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ami_provider.errors import BakeError
 from ami_provider.resolved import ResolvedRecipe
 from local_cloud.faults import Fault, Faults
@@ -21,15 +23,30 @@ from tests.ami_provider.matrix import (
 
 
 def go_through(
-    bakery: Bakery, went: Outcome, kind: CallKind, times: int | None, *, seconds: float = 0.0
+    bakery: Bakery,
+    went: Outcome,
+    kind: CallKind,
+    times: int | None,
+    *,
+    seconds: float = 0.0,
+    code: str = "",
 ) -> None:
-    """Bake once for each cell, with the fault there. A passing fault must be survived."""
+    """Bake once for each cell, with the fault there. A passing fault must be survived.
+
+    `code` is what AWS answers in place of the kind's own.
+    """
+    answer: dict[str, Any] = {"code": code, "status": 403} if code else {}
     resolved, site = bakery.resolve(), bakery.site()
     for cell in list_cells(bakery, resolved):
         recipe = refresh(resolved)
         aws = PhasedAws(bakery.cloud.region)
         fault = Fault(
-            service=cell.service, action=cell.action, fault=kind, times=times, seconds=seconds
+            service=cell.service,
+            action=cell.action,
+            fault=kind,
+            times=times,
+            seconds=seconds,
+            **answer,
         )
         faults = bakery.cloud.faults = PhaseFaults(aws, cell, fault)
         told: tuple[str, ...] = ()

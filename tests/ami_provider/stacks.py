@@ -35,6 +35,8 @@ class Stack:
     cloud: LocalCloud
     name: str
     folder: Path
+    code: Path = ROOT
+    """Where the program finds `ami_provider`."""
 
     def set(self, **settings: str) -> None:
         for key, value in settings.items():
@@ -49,7 +51,7 @@ class Stack:
     def try_run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color", "never"],
-            cwd=self.folder, env={**self.cloud.environment, "PYTHONPATH": str(ROOT)},
+            cwd=self.folder, env={**self.cloud.environment, "PYTHONPATH": str(self.code)},
             check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -61,6 +63,12 @@ class Stack:
 
     def destroy(self) -> str:
         return self.run("destroy", "--yes", "--skip-preview")
+
+    def state_of_ami(self) -> dict[str, Any]:
+        """All that the state keeps of the AMI: inputs and outputs, but for the provider's name."""
+        state = json.loads(self.run("stack", "export"))["deployment"]["resources"]
+        (found,) = (one["outputs"] for one in state if one["type"].endswith(":BakedAmi"))
+        return {key: value for key, value in found.items() if key != "__provider"}
 
     def outputs(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run("stack", "output", "--json"))
@@ -76,6 +84,21 @@ def create_stacks(cloud: LocalCloud, folder: Path, *names: str) -> list[Stack]:
         stack.run("stack", "init")
         stack.set(**SETTINGS)
     return stacks
+
+
+def change_code(folder: Path) -> Path:
+    """A folder with another version of the provider's code, which is also pickled otherwise."""
+    shutil.copytree(ROOT / "ami_provider", folder / "ami_provider")
+    file = folder / "ami_provider" / "provider.py"
+    before = file.read_text()
+    after = before.replace(
+        "    serialize_as_secret_always = False\n",
+        "    serialize_as_secret_always = False\n\n"
+        "    def __init__(self) -> None:\n        self.version = 2\n",
+    )
+    assert after != before
+    file.write_text(after)
+    return folder
 
 
 @dataclass

@@ -71,6 +71,14 @@ def test_a_failed_call_is_explained(error: BaseException, text: str) -> None:
     assert text in explain_aws(error, "ec2:RunInstances", on="it")
 
 
+def test_of_several_actions_the_one_that_was_called_is_named() -> None:
+    denied = refused("UnauthorizedOperation")
+    several = "ec2:DescribeInstances, ec2:RunInstances"
+    assert f"permission {several} is missing" in explain_aws(denied, several)
+    denied.operation_name = "RunInstances"
+    assert "permission ec2:RunInstances is missing" in explain_aws(denied, several)
+
+
 def test_a_bake_error_reads_as_brief_details_and_way_out() -> None:
     assert str(BakeError("it failed", "line 1\nline 2", "Try again.")) == (
         "it failed\n\n  line 1\n  line 2\n\nWhat to do: Try again."

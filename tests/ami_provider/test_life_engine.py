@@ -6,15 +6,20 @@ is what it has to be.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
-from tests.ami_provider.stacks import Account, Stack, create_stacks, push_version
+from tests.ami_provider.clouds import create_profile
+from tests.ami_provider.stacks import Account, Stack, change_code, create_stacks, push_version
 from tests.program.conftest import LocalCloud
 from tests.program.conftest import cloud as cloud  # the fixture, by its name
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("life")]
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,7 @@ class Story:
     dev: Stack
     prod: Stack
     account: Account
+    folder: Path
     first: str = ""
     second: str = ""
     third: str = ""
@@ -37,8 +43,9 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    dev, prod = create_stacks(cloud, tmp_path_factory.mktemp("life"), "dev", "prod")
-    return Story(dev, prod, Account(cloud))
+    folder = tmp_path_factory.mktemp("life")
+    dev, prod = create_stacks(cloud, folder, "dev", "prod")
+    return Story(dev, prod, Account(cloud), folder)
 
 
 def test_create(story: Story) -> None:
@@ -57,6 +64,13 @@ def test_no_change(story: Story) -> None:
     assert story.account.holds(story.first, stacks=1)
 
 
+def test_other_code_of_the_provider_is_no_change(story: Story) -> None:
+    """From here on `dev` runs another version of it, pickled into the state otherwise."""
+    story.dev = replace(story.dev, code=change_code(story.folder / "newer"))
+    story.dev.run("up", "--yes", "--skip-preview", "--expect-no-changes")
+    assert story.account.holds(story.first, stacks=1)
+
+
 def test_promotion_from_dev_to_prod(story: Story) -> None:
     launched = story.account.launches()
     assert story.prod.up() == story.first, "the same content is used, not baked"
@@ -65,10 +79,15 @@ def test_promotion_from_dev_to_prod(story: Story) -> None:
 
 
 def test_update_in_place(story: Story) -> None:
+    before = story.dev.state_of_ami()
     story.dev.set(team="audio")
-    assert "replace" not in story.dev.run("preview", "--diff")
+    told = story.dev.run("preview", "--diff")
+    assert "replace" not in told
+    assert "the AMI stays; changed in place:" in told
+    assert "tag team: vision -> audio" in told
     assert story.dev.up() == story.first
     assert story.account.tags(story.first)["team"] == "audio"
+    assert story.dev.state_of_ami() == before | {"tags": {"team": "audio"}}
     assert story.account.holds(story.first, stacks=2)
 
 
@@ -146,3 +165,31 @@ def test_destroy_is_refused_while_a_machine_runs(story: Story, cloud: LocalCloud
 def test_destroy_of_the_last_owner(story: Story) -> None:
     story.prod.destroy()
     assert story.account.holds(stacks=0)
+
+
+def test_repository_and_bucket_may_be_of_the_same_program(
+    cloud: LocalCloud, tmp_path: Path
+) -> None:
+    """At the first preview neither is known: what else is wrong shows, and then it is baked."""
+    create_profile(cloud.client("iam"))
+    (tmp_path / "Pulumi.yaml").write_text("name: together\nruntime: python\n")
+    (tmp_path / "__main__.py").write_text((HERE / "program_of_its_own.py").read_text())
+    stack, account = Stack(cloud, "dev", tmp_path), Account(cloud)
+    stack.run("stack", "init")
+    stack.set(subnetId="subnet-00000000000000000")
+    refused = stack.try_run("preview")
+    assert refused.returncode != 0
+    assert "there is no subnet subnet-00000000000000000" in refused.stdout
+    stack.set(subnetId="subnet-0a10ca10000000001")
+    told = stack.run("preview")
+    assert "once all inputs are known" in told
+    ami = stack.up()
+    manifest = stack.state_of_ami()["manifest"]
+    assert manifest["images"][0]["repository"].endswith("/of-this-program")
+    assert manifest["models"][0]["sha256"], json.dumps(manifest)
+    stack.run("preview", "--expect-no-changes")
+    assert [image["id"] for image in cloud.inventory()["image"]] == [ami]
+    stack.destroy()
+    held = cloud.inventory()
+    assert (held["image"], held["snapshot"], held["machine"], held["volume"]) == ([], [], [], [])
+    assert account.launches() > 0

@@ -26,10 +26,12 @@ def bakery() -> Iterator[Bakery]:
         ("throttled 3 times", "throttle", 3),
         ("answered 500 twice", "error", 2),
         ("throttled for ever", "throttle", None),
+        ("not permitted", "error", None),
     ],
 )
 def test_each_action_in_each_phase(
     bakery: Bakery, name: str, kind: CallKind, times: int | None, record_property: Record
 ) -> None:
+    code = "UnauthorizedOperation" if name == "not permitted" else ""
     with outcome(name, record_property) as went:
-        go_through(bakery, went, kind, times)
+        go_through(bakery, went, kind, times, code=code)

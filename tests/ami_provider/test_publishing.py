@@ -15,6 +15,7 @@ from ami_provider.image_state import Image
 from ami_provider.publication import Publication
 from ami_provider.publishing import Published, observe, publish, withdraw
 from ami_provider.wishes import read_all
+from local_cloud.faults import Fault, Faults
 from tests.ami_provider.clouds import GROUP, SUBNETS, Bakery, open_bakery
 
 A, B, C = "111111111111", "222222222222", "333333333333"
@@ -401,6 +402,36 @@ def test_broken_off_anywhere_it_comes_to_the_same_end(
         undo()
         ami.publish(**new)
         assert ami.held() == wanted, f"broken off at call {number}"
+
+
+@pytest.mark.parametrize(("name", "old", "new"), CHANGES[:2], ids=[row[0] for row in CHANGES[:2]])
+def test_each_refused_call_names_its_permission_and_the_next_run_goes_on(
+    ami: Ami, name: str, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    ami.publish(**old)
+    asked: dict[str, None] = {}
+
+    def note(model: Any, **_: Any) -> None:
+        asked[model.name] = None
+
+    clients = [ami.bakery.aws.at(r).ec2 for r in (ami.bakery.cloud.region, WEST, EAST)]
+    for client in clients:
+        client.meta.events.register("before-call.ec2", note)
+    ami.publish(**new)
+    for client in clients:
+        client.meta.events.unregister("before-call.ec2", note)
+    wanted = ami.held()
+    assert len(asked) >= 10
+    for action in asked:
+        ami.publish(**old)
+        ami.bakery.cloud.faults = Faults([Fault(
+            service="ec2", action=action, fault="error", code="UnauthorizedOperation", status=403
+        )])  # fmt: skip
+        with pytest.raises(BakeError, match=f"permission ec2:{action} is missing"):
+            ami.publish(**new)
+        ami.bakery.cloud.faults = Faults()
+        ami.publish(**new)
+        assert ami.held() == wanted, f"refused at {action}"
 
 
 def test_many_accounts_and_regions_fit_into_the_record(ami: Ami) -> None:

@@ -30,6 +30,23 @@ def push_another_image(ecr: Any, repository: str, tag: str) -> str:
     return str(pushed["image"]["imageId"]["imageDigest"])
 
 
+def copy_image(ecr: Any, repository: str, tag: str, target: str) -> None:
+    """Push what the tag names to another repository, under the same tag."""
+    (found,) = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])[
+        "images"
+    ]
+    manifest = json.loads(found["imageManifest"])
+    for blob in (manifest["config"], *manifest["layers"]):
+        body = _read_bytes(ecr, repository, blob["digest"])
+        _push_blob(ecr, target, body, blob["digest"])
+    ecr.put_image(
+        repositoryName=target,
+        imageManifest=found["imageManifest"],
+        imageManifestMediaType=manifest["mediaType"],
+        imageTag=tag,
+    )
+
+
 def change_a_model(s3: Any, bucket: str, prefix: str) -> str:
     """Change one byte of the first model below the prefix; its key."""
     key = str(s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"][0]["Key"])
@@ -40,12 +57,16 @@ def change_a_model(s3: Any, bucket: str, prefix: str) -> str:
 
 
 def _read_blob(ecr: Any, repository: str, digest: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_read_bytes(ecr, repository, digest))
+    return found
+
+
+def _read_bytes(ecr: Any, repository: str, digest: str) -> bytes:
     import urllib.request
 
     url = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=digest)
     with urllib.request.urlopen(url["downloadUrl"]) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
+        return bytes(answer.read())
 
 
 def _push_blob(ecr: Any, repository: str, body: bytes, digest: str) -> None:

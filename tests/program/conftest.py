@@ -41,10 +41,10 @@ class LocalCloud:
 
     environment: dict[str, str]
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str | None = None) -> Any:
         return boto3.client(  # type: ignore[call-overload]
             service,
-            region_name=self.environment["AWS_REGION"],
+            region_name=region or self.environment["AWS_REGION"],
             endpoint_url=self.environment["AWS_ENDPOINT_URL"],
             aws_access_key_id="test",
             aws_secret_access_key="test",

@@ -193,6 +193,71 @@ def test_another_site_replaces_nothing(cloud: LocalCloud, stack: Stack, told: To
     assert_batch_uses_the_ami(cloud, told.outputs)
 
 
+def publication_of(cloud: LocalCloud, ami: str, region: str) -> dict[str, Any]:
+    """How an AMI stands in EC2: who may launch it, until when, whether it is protected."""
+    ec2 = cloud.client("ec2", region)
+    (image,) = ec2.describe_images(ImageIds=[ami])["Images"]
+    shared = ec2.describe_image_attribute(ImageId=ami, Attribute="launchPermission")
+    return {
+        "shared with": [one["UserId"] for one in shared["LaunchPermissions"]],
+        "deprecated": bool(image.get("DeprecationTime")),
+        "protected": image["DeregistrationProtection"] == "enabled-without-cooldown",
+    }
+
+
+def test_publication_is_made_put_right_and_taken_back_in_place(
+    cloud: LocalCloud, stack: Stack, told: Told
+) -> None:
+    ami, home = told.outputs["amiId"], "ap-northeast-2"
+    bare = publication_of(cloud, ami, home)
+    asked = {
+        "shareWith": ["111111111111"],
+        "copies": [{"region": "us-west-2"}],
+        "deprecateAfterDays": 30,
+        "deregistrationProtection": True,
+    }
+    stack.set(publication=asked)
+    plan = stack.plan()
+    assert plan.operations == {AMI: "update"}
+    for line in (
+        "the AMI stays; changed in place:",
+        "  shared with: 111111111111",
+        "  copy in us-west-2: made",
+        "  deprecated, days after its creation: none -> 30",
+        "  protected against deregistration: none -> yes",
+    ):
+        assert line in plan.told
+    stack.up("--skip-preview")
+    made = {"shared with": ["111111111111"], "deprecated": True, "protected": True}
+    held = cloud.inventory()
+    (copy,) = {image["id"] for image in held["image"]} - {ami}
+    assert len(held["snapshot"]) == 2
+    assert publication_of(cloud, ami, home) == publication_of(cloud, copy, "us-west-2") == made
+    assert stack.outputs() == told.outputs
+    stack.up("--skip-preview", "--expect-no-changes")
+
+    # Somebody takes the sharing away, and deletes the copy.
+    cloud.client("ec2").reset_image_attribute(ImageId=ami, Attribute="launchPermission")
+    there = cloud.client("ec2", "us-west-2")
+    there.disable_image_deregistration_protection(ImageId=copy)
+    there.deregister_image(ImageId=copy, DeleteAssociatedSnapshots=True)
+    assert stack.pulumi("refresh", "--yes", "--non-interactive").status == 0
+    plan = stack.plan()
+    assert plan.operations == {AMI: "update"}
+    assert "the AMI is not published as asked, and is put right:" in plan.told
+    assert "  it is not shared with 111111111111" in plan.told
+    assert "  there is no copy in us-west-2" in plan.told
+    stack.up("--skip-preview")
+    assert publication_of(cloud, ami, home) == made
+    assert [len(cloud.inventory()[kind]) for kind in ("image", "snapshot")] == [2, 2]
+
+    stack.set(publication=None)
+    assert "  copy in us-west-2: deleted, with its snapshots" in stack.plan().told
+    stack.up("--skip-preview")
+    assert publication_of(cloud, ami, home) == bare
+    assert_inventory_is_one_stack(cloud, told.outputs)
+
+
 def test_destroy_leaves_nothing(cloud: LocalCloud, stack: Stack) -> None:
     run = stack.pulumi("destroy", "--yes", "--non-interactive", "--color", "never")
     assert run.status == 0, run.text
