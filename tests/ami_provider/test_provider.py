@@ -20,7 +20,7 @@ from ami_provider.errors import BakeError
 from ami_provider.provider import BakedAmiProvider
 from ami_provider.rechecking import once
 from ami_provider.unknowns import UNKNOWN
-from tests.ami_provider.account import Account, open_account
+from tests.ami_provider.account import Account, Refusing, open_account
 from tests.ami_provider.samples import REGION
 
 
@@ -172,6 +172,18 @@ def test_read_drops_the_resource_only_when_nothing_is_left(
         account.aws.ec2.delete_snapshot(SnapshotId=snapshot)
     nothing = provider.read(outs["ami_id"], outs)
     assert (nothing.id, nothing.outs) == ("", {})
+
+
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "RequestLimitExceeded", "AuthFailure"])
+def test_read_that_gets_no_answer_drops_nothing(
+    account: Account, provider: BakedAmiProvider, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Only EC2's word that it is gone takes it out of the state; a failure ends the refresh."""
+    outs = baked(account)
+    refusing = Refusing(account.aws, describe_images=code)
+    monkeypatch.setattr(refreshing, "get_aws", lambda _: refusing)
+    with pytest.raises(BakeError, match=r"ec2:DescribeImages|does not accept the credentials"):
+        provider.read(outs["ami_id"], outs)
 
 
 def test_update_takes_over_tags_and_keeps_every_output(
