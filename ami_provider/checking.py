@@ -76,7 +76,7 @@ def check_inputs(
     faults, recipe = [*malformed, *faults], resolution.recipe
     bakes = resolution.fingerprint is None or resolution.fingerprint != olds.get("fingerprint")
     existing = None
-    if bakes or _site_differs(olds, given):
+    if bakes or _differs_in_place(olds, given, recipe):
         existing, found = _find_existing(asked, recipe, clients) if recipe else (None, [])
         faults += found
         faults += find_bake_faults(
@@ -218,9 +218,21 @@ def _resolve(asked: Asked, aws: Aws, kept: ResolvedRecipe | None) -> tuple[Resol
     return found, []
 
 
-def _site_differs(olds: Mapping[str, Any], given: Props) -> bool:
-    keys = ("site", "tags", "publication", "trusted_owners")
-    return any(whole_numbers(olds.get(key)) != whole_numbers(given.get(key)) for key in keys)
+def _differs_in_place(olds: Mapping[str, Any], given: Props, recipe: ResolvedRecipe | None) -> bool:
+    """Whether the AMI that stays is updated: then its ID has to be known, or else the preview would
+    show an update of everything that uses it."""
+    keys = ("site", "tags", "publication", "trusted_owners", "keep")
+    images = _list_images(recipe) if recipe else olds.get("images")
+    return images != olds.get("images") or any(
+        whole_numbers(olds.get(key)) != whole_numbers(given.get(key)) for key in keys
+    )
+
+
+def _list_images(recipe: ResolvedRecipe) -> list[dict[str, str]]:
+    return [
+        {"repository": i.repository, "tag": i.tag or "", "digest": i.digest, "uri": i.uri}
+        for i in recipe.images
+    ]
 
 
 def _derived(recipe: ResolvedRecipe | None, asked: Asked) -> Props:
@@ -228,10 +240,7 @@ def _derived(recipe: ResolvedRecipe | None, asked: Asked) -> Props:
         return dict.fromkeys(DERIVED, UNKNOWN) | {"region": asked.site.region}
     return {
         "fingerprint": fingerprint(recipe.manifest()),
-        "images": [
-            {"repository": i.repository, "tag": i.tag or "", "digest": i.digest, "uri": i.uri}
-            for i in recipe.images
-        ],
+        "images": _list_images(recipe),
         "manifest": recipe.manifest(),
         "region": asked.site.region,
         "resolved": recipe.model_dump(mode="json", exclude_none=True),

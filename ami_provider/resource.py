@@ -55,7 +55,8 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
     """
 
     ami_id: pulumi.Output[str]
-    """The AMI's ID; known at preview where it stays or is adopted."""
+    """The AMI's ID; known at preview where it stays or is adopted, but for one that a refresh
+    found changed by hand."""
     ami_name: pulumi.Output[str]
     """`baked-ami-<name>-<16 digits of the fingerprint>`."""
     fingerprint: pulumi.Output[str]

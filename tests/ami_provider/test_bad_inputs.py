@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from ami_provider.checking import read_inputs
+from ami_provider.checking import check_inputs, read_inputs
 from ami_provider.faults import FaultsError
 from tests.ami_provider.samples import REGION, REPOSITORY, inputs
 
@@ -197,6 +199,53 @@ def test_it_is_refused_on_its_own_property(place: str, value: Any, path: str, re
     assert reason in found[path]
     assert found[path].endswith((".", "?", ")"))
     assert len(refused.value.faults) == 1
+
+
+class Nowhere:
+    """AWS out of reach: every call fails as without a network."""
+
+    region = REGION
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise EndpointConnectionError(endpoint_url=f"https://{name}")
+
+        clients = ("client", "ec2", "ssm", "s3", "iam", "sts", "at", "get_paginator")
+        return self if name in clients else fail
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def paginate(self, **_: Any) -> Iterator[Any]:
+        yield self.describe()
+
+
+ALONE = [
+    ("recipe.images[0].digest", "keep one of them"),
+    ("recipe.images[0].digest", "is not an image digest"),
+    ("recipe.images[0].digest", "in lower case"),
+    ("recipe.models[0].checksums", "is not an http(s) URL"),
+    ("recipe.models[0].sha256", "is a prefix of many objects"),
+    ("recipe.root_volume.iops", "is required for io2"),
+    ("recipe.extra_steps[1].name", "is the name of extra_steps[0] too"),
+]
+"""Two inputs that contradict each other: with the one unknown the other is still wrong."""
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "path", "reason"), TABLE, ids=[f"{t[2]}-{t[3][:30]}" for t in TABLE]
+)
+def test_it_is_told_beside_what_aws_answers_to_the_rest(
+    place: str, value: Any, path: str, reason: str
+) -> None:
+    """What is malformed keeps nothing else from being looked up."""
+    with pytest.raises(FaultsError) as refused:
+        check_inputs({}, put(place, value), lambda _: Nowhere())  # type: ignore[arg-type, return-value]
+    found = {fault.path: fault.reason for fault in refused.value.faults}
+    assert reason in found.pop(path)
+    # Without its region there is nobody to ask; seven are wrong in ways that leave nothing to read.
+    asked = any("does not answer there" in reason for reason in found.values())
+    assert asked or place == "site.region" or (path, reason) in ALONE
 
 
 def test_all_faults_are_told_in_one_go() -> None:

@@ -174,6 +174,42 @@ def test_two_files_of_two_prefixes_may_not_share_a_place(account: Account) -> No
     assert "/opt/ml/models/m.pt" in refusals(account, given)["recipe.models"]
 
 
+def test_what_awss_own_key_encrypts_is_not_shared_and_what_ones_own_does_is(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nobody names a key and the region encrypts by default."""
+    ec2, kms = account.aws.ec2, account.aws.client("kms")
+    mine, awss = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    ask = kms.describe_key
+
+    def describe(KeyId: str) -> Any:  # noqa: N803
+        found = ask(KeyId=KeyId)
+        found["KeyMetadata"]["KeyManager"] = "AWS" if awss in KeyId else "CUSTOMER"
+        return found
+
+    monkeypatch.setattr(kms, "describe_key", describe)
+    given = account.inputs() | {"publication": {"share_with": ["111111111111"]}}
+    assert check(account, given).inputs["fingerprint"]
+    ec2.enable_ebs_encryption_by_default()
+    for default, named, is_refused in (
+        (awss, None, True),
+        (mine, None, False),
+        (awss, mine, False),
+        (mine, awss, True),
+    ):
+        monkeypatch.setattr(
+            ec2, "get_ebs_default_kms_key_id", lambda key=default: {"KmsKeyId": key}
+        )
+        given["recipe"].pop("encryption_key", None)
+        if named:
+            given["recipe"]["encryption_key"] = named
+        if is_refused:
+            told = refusals(account, given)["publication.share_with"]
+            assert "is a key of AWS's own, and what it encrypts cannot be shared" in told
+        else:
+            assert check(account, given).inputs["fingerprint"]
+
+
 def test_a_key_that_is_disabled_or_asymmetric_is_refused(account: Account) -> None:
     kms = account.aws.client("kms")
     off = kms.create_key()["KeyMetadata"]["KeyId"]

@@ -243,7 +243,7 @@ def test_publication_is_made_put_right_and_taken_back_in_place(
     there.deregister_image(ImageId=copy, DeleteAssociatedSnapshots=True)
     assert stack.pulumi("refresh", "--yes", "--non-interactive").status == 0
     plan = stack.plan()
-    assert plan.operations == {AMI: "update"}
+    assert plan.operations[AMI] == "update"
     assert "the AMI is not published as asked, and is put right:" in plan.told
     assert "  it is not shared with 111111111111" in plan.told
     assert "  there is no copy in us-west-2" in plan.told
@@ -251,8 +251,11 @@ def test_publication_is_made_put_right_and_taken_back_in_place(
     assert publication_of(cloud, ami, home) == made
     assert [len(cloud.inventory()[kind]) for kind in ("image", "snapshot")] == [2, 2]
 
-    stack.set(publication=None)
-    assert "  copy in us-west-2: deleted, with its snapshots" in stack.plan().told
+    stack.set(publication=None, keep="1")
+    plan = stack.plan()
+    assert plan.operations == {AMI: "update"}
+    assert "  copy in us-west-2: deleted, with its snapshots" in plan.told
+    assert "  earlier AMIs that stay: 0 -> 1" in plan.told
     stack.up("--skip-preview")
     assert publication_of(cloud, ami, home) == bare
     assert_inventory_is_one_stack(cloud, told.outputs)
