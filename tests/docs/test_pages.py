@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
+from ami_provider.cli import main
 from ami_provider.failures import FAILURES
 from docs.__main__ import HERE, PAGES
 from settings import Settings
@@ -67,3 +69,27 @@ def test_every_link_leads_to_a_file_and_heading_that_are_there() -> None:
         there = page.parent / path if path else page
         assert there.exists(), f"{page.name}: {target}"
         assert not mark or mark in heading_marks(there), f"{page.name}: {target}"
+
+
+def test_every_command_that_is_named_in_passing_is_there() -> None:
+    """Those in blocks are run (`test_commands.py`); these are looked up."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    found = []
+    for page in (*WRITTEN, *ROOT.glob("*/README.md"), ROOT / "CONTRIBUTING.md"):
+        for code in re.findall(r"`([^`\n]+)`", page.read_text()):
+            words = code.removeprefix(".venv/bin/").split()
+            match words:
+                case ["make", str(target), *_] if target.islower():
+                    found.append(code)
+                    assert target in targets, f"{page.name}: {code}"
+                case ["python", "-m", "ami_provider", str(command), *options]:
+                    found.append(code)
+                    assert command in main.commands, f"{page.name}: {code}"
+                    known = {o for p in main.commands[command].params for o in p.opts} | {"--help"}
+                    assert {o for o in options if o.startswith("--")} <= known, (
+                        f"{page.name}: {code}"
+                    )
+                case ["python", "-m", str(module), *_]:
+                    found.append(code)
+                    assert find_spec(module), f"{page.name}: {code}"
+    assert len(found) > 20
