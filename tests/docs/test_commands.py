@@ -182,7 +182,7 @@ AFTER: dict[str, Callable[[Life, str], None]] = {
     "pulumi preview --stack dev": says("the AMI is replaced, because its content changes:"),
     "pulumi stack init prod": is_prods_own,
     "old=$(aws ecr": is_back,
-    "python -m ami_provider list": says("baked-ami/dev/gpu", "baked-ami/prod/gpu", "ok  "),
+    "python -m ami_provider list": says("baked-ami/dev/gpu", "current", "ok  "),
     "python -m ami_provider prune": says("stays", "Nothing of bakes that is older than 6 h"),
     "python -m ami_provider report": are_written,
     "pulumi destroy --stack dev": only_prod_is_left,
