@@ -49,7 +49,10 @@ def story(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def test_create(story: Story) -> None:
-    assert "no AMI has this content yet: one is baked." in story.dev.run("preview")
+    foreseen = story.dev.run("preview")
+    assert "no AMI has this content yet: one is baked." in foreseen
+    assert "it takes about " in foreseen
+    assert "the bake costs about " in foreseen
     assert story.account.holds(stacks=0)
     story.first = story.dev.up()
     assert "/opt/ml/models/detector.pt" in story.dev.outputs()["modelChecksums"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from ami_provider import records, tags, timings
+from ami_provider.checking import check_inputs
 from ami_provider.cli import printing
+from ami_provider.life import create_ami
+from ami_provider.updating import update_ami
 from local_cloud.faults import Fault, Faults, Limit
 from tests.ami_provider.cli.commands import LINEAGE, Shell, check_example, open_shell
 from tests.ami_provider.clouds import EMPTY, SUBNETS
@@ -193,6 +197,29 @@ def test_a_manifest_that_does_not_fit_is_said_not_to_be_there(shell: Shell) -> N
     assert "is not known here" in compared.stderr
     image = shell.bakery.aws.ec2.describe_images(ImageIds=[ami])["Images"][0]
     assert timings.KEY not in tags.to_mapping(image["Tags"]), "no room for timings either"
+
+
+def test_a_users_own_tags_have_the_right_of_way(shell: Shell) -> None:
+    """A snapshot has 50 tags at most: what is kept of the bake makes room for them."""
+    aws = shell.bakery.aws
+    values = {f"ECS_K{n}": hashlib.sha256(bytes([n])).hexdigest() for n in range(110)}
+    given = shell.inputs() | {"recipe": shell.with_recipe(agent={"extra": values})}
+    olds = create_ami(check_inputs({}, given, lambda _: aws).inputs)
+    assert len(get_snapshot_tags(shell, olds["snapshot_ids"][0])) > 25
+    wanted = {f"key-{n}": "x" for n in range(35)}
+    given |= {"tags": wanted}
+
+    update_ami(olds["ami_id"], olds, check_inputs(olds, given, lambda _: aws).inputs)
+
+    kept = get_snapshot_tags(shell, olds["snapshot_ids"][0])
+    assert wanted.items() <= kept.items()
+    assert records.read_manifest(kept) is None
+    assert kept[tags.FINGERPRINT] == olds["fingerprint"]
+
+
+def get_snapshot_tags(shell: Shell, snapshot: str) -> dict[str, str]:
+    found = shell.bakery.aws.ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"]
+    return tags.to_mapping(found[0]["Tags"])
 
 
 def test_manifests_are_read_as_they_were_kept() -> None:
