@@ -25,6 +25,8 @@ STATE = "/run/baked-ami"
 CHUNK = 40_000
 """Characters of one command. SSM refuses a document with its parameters beyond 64 KiB."""
 
+END = "end-of-this-baked-ami-file"
+
 OUTPUT = 20_000
 """Characters read at a time. SSM gives the first 24,000 of a command's output."""
 
@@ -160,9 +162,9 @@ def _find_reply(aws: Aws, machine_id: str, command_id: str) -> Reply | None:
 
 def deliver(aws: Aws, machine_id: str, files: Mapping[str, bytes]) -> None:
     """Put files below `STATE` on the machine, each whole or not at all; none is on its disk."""
-    script = [f"put() {{ base64 -d >{STATE}/$1.$$; mv -f {STATE}/$1.$$ {STATE}/$1; }}"]
+    script = [f"put() {{ cat >{STATE}/$1.$$; mv -f {STATE}/$1.$$ {STATE}/$1; }}"]
     for name, content in sorted(files.items()):
-        script += [f"put {shlex.quote(name)} <<'.'", base64.encodebytes(content).decode() + "."]
+        script += _put(name, content)
     packed = gzip.compress("\n".join([*script, ""]).encode(), mtime=0)
     text = base64.b64encode(packed).decode()
     name = secrets.token_hex(8)  # Its own: another client may deliver to this machine just now.
@@ -187,6 +189,15 @@ def deliver(aws: Aws, machine_id: str, files: Mapping[str, bytes]) -> None:
             ]
         why = f"deliver the steps ({number + 1} of {len(chunks)})"
         _insist(aws, machine_id, "\n".join(lines), why)
+
+
+def _put(name: str, content: bytes) -> list[str]:
+    """Lines that put one file. Plain text stays as it is, which packs to a third of its base64."""
+    plain = content.isascii() and content.endswith(b"\n") and b"\0" not in content
+    if plain and END.encode() not in content:
+        return [f"put {shlex.quote(name)} <<'{END}'", content.decode() + END]
+    text = base64.encodebytes(content).decode()
+    return [f"base64 -d <<'{END}' | put {shlex.quote(name)}", text + END]
 
 
 def _insist(aws: Aws, machine_id: str, script: str, why: str) -> None:
