@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("docs")]
 
 NOT_RUN = {
     "make test": "it is what runs this test",
-    "pulumi login s3://": "needs a bucket of an account of one's own",
+    'pulumi login "s3://': "needs a bucket of an account of one's own",
     "pulumi stack init prod --secrets-provider": "needs a KMS key of such an account",
     "./build-ami.ps1": "no package that can be had here has a PowerShell",
 }
