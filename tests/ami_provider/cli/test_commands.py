@@ -15,7 +15,7 @@ from ami_provider.cli import printing
 from ami_provider.life import create_ami
 from ami_provider.updating import update_ami
 from local_cloud.faults import Fault, Faults, Limit
-from tests.ami_provider.cli.commands import LINEAGE, Shell, check_example, open_shell
+from tests.ami_provider.cli.commands import EXAMPLES, LINEAGE, Shell, check_example, open_shell
 from tests.ami_provider.clouds import EMPTY, SUBNETS
 
 
@@ -176,6 +176,15 @@ def test_doctor_finds_all_well_and_each_thing_that_is_not(shell: Shell) -> None:
     shell.bakery.cloud.faults = Faults()
     alone = shell.json("doctor")
     assert {check["status"] for check in alone["checks"]} == {"ok"}
+
+
+def test_the_recipe_file_of_the_docs_can_be_baked(shell: Shell) -> None:
+    page = (EXAMPLES.parents[3] / "docs" / "command-line.md").read_text()
+    shell.put("shown.yaml", page.partition("```yaml\n")[2].partition("```")[0])
+
+    assert shell.json("plan", "shown.yaml")["forecast"]["outcome"] == "bake"
+    assert shell.run("bake", "shown.yaml").exit_code == 0
+    assert shell.run("doctor", "shown.yaml").exit_code == 0
 
 
 def test_sweep_is_there_too(shell: Shell) -> None:
