@@ -10,7 +10,7 @@ import pulumi
 import pytest
 import yaml
 
-from settings import MODELS_FOLDER, Settings, SettingsError, read_settings
+from settings import MODELS_FOLDER, Settings, SettingsError, read_file, read_settings
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor"
@@ -317,3 +317,29 @@ def test_the_environments_differ_where_it_is_sensible_and_only_there() -> None:
 def _properties(schema: dict[str, Any]) -> list[dict[str, Any]]:
     parts = [schema, *schema["$defs"].values()]
     return [part.get("properties", {}) for part in parts]
+
+
+def test_a_stacks_file_is_read_as_the_engine_hands_it_on() -> None:
+    for stack in ("local", "example"):
+        assert read_file(ROOT / f"Pulumi.{stack}.yaml") == read_settings(of_stack(stack))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("config: [", "is not YAML with settings under `config:`"),
+        ("- one", "is not YAML with settings under `config:`"),
+        ("config: 3", "is not YAML with settings under `config:`"),
+        ("config: {'baked-ami:keep': 101}", "baked-ami:keep"),
+    ],
+    ids=["none", "broken", "a list", "a number", "a fault"],
+)
+def test_a_stacks_file_that_cannot_be_used_says_why(
+    tmp_path: Path, text: str | None, says: str
+) -> None:
+    if text is not None:
+        (tmp_path / "Pulumi.x.yaml").write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        read_file(tmp_path / "Pulumi.x.yaml")
+    assert says in str(raised.value)
