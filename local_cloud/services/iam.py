@@ -54,6 +54,17 @@ def assume_role(call: Call) -> Params:
     )
 
 
+@handles("sts", "GetCallerIdentity")
+def get_caller_identity(call: Call) -> Params:
+    """A key that no user of the account has is taken for a user of the key's own name."""
+    with call.cloud.moto.lock:
+        backend = call.cloud.moto.backend("sts", region="aws", account=call.account)
+        user_id, arn, account = backend.get_caller_identity(call.access_key, call.region)
+    if arn.endswith(":user/moto"):
+        user_id, arn = call.access_key or "anonymous", find_principal(call.access_key, call.account)
+    return {"UserId": user_id, "Account": account, "Arn": arn}
+
+
 def find_role(cloud: Cloud, name: str, *, account: str, region: str) -> Params | None:
     """The role of this name, or None."""
     try:

@@ -24,7 +24,10 @@ def post(cloud: Cloud, body: str, headers: dict[str, str]) -> tuple[int, str]:
 
 
 def test_each_protocol_is_answered_in_its_own_form(aws: Any) -> None:
-    assert aws("sts").get_caller_identity()["Account"] == "123456789012"
+    caller = aws("sts").get_caller_identity()
+    assert (caller["Account"], caller["Arn"]) == (
+        "123456789012", "arn:aws:iam::123456789012:user/local",
+    )  # fmt: skip
     assert len(aws("ec2").describe_subnets()["Subnets"]) == 4
     assert aws("ecs").list_clusters()["clusterArns"] == []
     aws("s3").create_bucket(
