@@ -55,7 +55,7 @@ check_room() {
         [[ "$size" != - ]] || continue
         IFS=$'\t' read -r _ _ destination _ <<<"${models[number]}"
         folder="${root}${destination%/*}"
-        disk="$(stat -c %d "$folder")"
+        disk="$(stat -L -c %d "$folder")"
         have=0
         if [[ -s "$folder/.${destination##*/}.baked-ami-part" ]]; then
             have="$(du -B1 "$folder/.${destination##*/}.baked-ami-part" | cut -f 1)"
