@@ -7,7 +7,7 @@ from typing import Any
 
 from ami_provider.aws import Aws
 from ami_provider.forecast import Forecast, forecast_bake
-from ami_provider.lookups.prospects import find_prospects
+from ami_provider.lookups.prospects import find_prospects, find_web_sizes
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 
@@ -39,4 +39,4 @@ def get_forecast(
         return Forecast(outcome="unknown", why=why)
     earlier, price = find_prospects(site, lineage, aws, unknown=unknown)
     why = "no AMI has this content yet: one is baked."
-    return forecast_bake(recipe, site, why, earlier=earlier, price=price)
+    return forecast_bake(find_web_sizes(recipe), site, why, earlier=earlier, price=price)

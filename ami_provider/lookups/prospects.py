@@ -1,4 +1,4 @@
-"""What a forecast asks AWS: earlier bakes of the lineage, the builder's price now.
+"""What a forecast asks: earlier bakes of the lineage, the builder's price now, sizes on the web.
 
 Nothing here refuses a preview: what cannot be had is unknown.
 """
@@ -15,12 +15,15 @@ from ami_provider.costs import Price, find_on_demand
 from ami_provider.errors import BakeError, is_aws_error
 from ami_provider.image_state import list_images
 from ami_provider.lookups.asking import Question, ask_all
+from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.timings import Timings
 from ami_provider.unknowns import touches
 
 MOST = 5
 """Earlier bakes that are looked at, the newest."""
+WEB_S = 5.0
+"""How long a web server may take to tell a size."""
 SPOT_SOURCE = "ec2:DescribeSpotPriceHistory, now"
 
 
@@ -47,6 +50,34 @@ def find_earlier(lineage: Lineage, aws: Aws) -> list[Timings]:
     newest = sorted(images, key=lambda image: image.created, reverse=True)
     read = (timings.read_text(image.tags.get(timings.KEY, "")) for image in newest)
     return [one for one in read if one][:MOST]
+
+
+def find_web_sizes(recipe: ResolvedRecipe) -> ResolvedRecipe:
+    """The recipe with the sizes that web servers tell of its models, where they do."""
+    unsized = [m for m in recipe.models if m.size_bytes is None and m.source.startswith("http")]
+    if not unsized:
+        return recipe
+    asked: list[Question[int]] = [partial(_find_web_size, m.source) for m in unsized]
+    told, _ = ask_all(asked)
+    sizes = {m.destination: size for m, size in zip(unsized, told, strict=True) if size}
+    models = tuple(
+        m.model_copy(update={"size_bytes": m.size_bytes or sizes.get(m.destination)})
+        for m in recipe.models
+    )
+    return recipe.model_copy(update={"models": models})
+
+
+def _find_web_size(url: str) -> int:
+    """Bytes; 0 where nobody tells."""
+    import urllib3
+
+    try:
+        with urllib3.PoolManager(retries=False, timeout=WEB_S) as pool:
+            answer = pool.request("HEAD", url, redirect=True)
+    except urllib3.exceptions.HTTPError:
+        return 0
+    length = answer.headers.get("Content-Length", "")
+    return int(length) if answer.status == 200 and length.isdecimal() else 0
 
 
 def find_price(site: BuildSite, aws: Aws, *, unknown: frozenset[str] = frozenset()) -> Price | None:

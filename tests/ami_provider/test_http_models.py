@@ -13,6 +13,9 @@ import pytest
 from ami_provider.contents import Model
 from ami_provider.faults import FaultsError
 from ami_provider.lookups.models import check_http, find_questions
+from ami_provider.lookups.prospects import find_web_sizes
+from ami_provider.resolved import ResolvedModel
+from tests.ami_provider.samples import resolved
 
 DIGEST = hashlib.sha256(b"model").hexdigest()
 FILES = {
@@ -50,6 +53,19 @@ def url() -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_a_forecast_takes_the_size_that_the_server_tells(url: str) -> None:
+    models = [
+        ResolvedModel(source=f"{url}/{name}", destination=f"/opt/{name}", sha256=DIGEST)
+        for name in ("m.pt", "none")
+    ]
+    recipe = resolved().model_copy(update={"models": tuple(models)})
+
+    sized = find_web_sizes(recipe)
+
+    assert [one.size_bytes for one in sized.models] == [len(b"model"), None]
+    assert sized.manifest() == recipe.manifest(), "a size is no part of what the image is"
 
 
 def resolve(**fields: Any) -> Any:
