@@ -192,6 +192,7 @@ def test_an_ami_of_this_account_that_no_bake_made_is_refused(shell: Shell) -> No
 
     for ami, message in (
         (plain, f"{plain} was not baked by this program"),
+        (find_base(shell), "belongs to account 591542846629: its tags cannot be seen from here"),
         (theirs, f"{theirs} is of the lineage 'shop/b/gpu', not of 'shop/ci/gpu'"),
     ):
         before = len(shell.bakery.cloud.calls.read())

@@ -12,7 +12,10 @@ import pytest
 from ami_provider import records, tags, timings
 from ami_provider.checking import check_inputs
 from ami_provider.cli import printing
+from ami_provider.deleting import Owner, delete_ami
+from ami_provider.holdings import read_lineages
 from ami_provider.life import create_ami
+from ami_provider.recipe import RootVolume
 from ami_provider.updating import update_ami
 from local_cloud.faults import Fault, Faults, Limit
 from tests.ami_provider.cli.commands import EXAMPLES, LINEAGE, Shell, check_example, open_shell
@@ -90,6 +93,31 @@ def test_a_lineage_lives_without_pulumi(shell: Shell) -> None:
     kept = shell.run("prune", LINEAGE, third, "--keep", "0")
     assert kept.exit_code == 0
     assert f"stays: {third}" in kept.output
+
+
+def test_what_a_stack_keeps_for_a_rollback_can_be_pruned_and_nothing_else(shell: Shell) -> None:
+    """AMIs of a Pulumi resource: replaced ones that `keep` keeps, and one that a roll-out left."""
+    lineage = read_lineages(LINEAGE)[0]
+    bakery = shell.bakery
+    owner = Owner(bakery.aws, lineage, lambda _text: None)
+
+    def replace(size_gib: int) -> str:
+        recipe = bakery.resolve(root_volume=RootVolume(size_gib=size_gib))
+        return bakery.bake(recipe, lineage=lineage, keep=2).ami_id
+
+    first = bakery.bake(lineage=lineage, keep=2)
+    second = replace(40)
+    delete_ami(first.ami_id, owner=owner, nonce=first.owner_nonce)  # As the engine does.
+    third = replace(50)  # Whose predecessor the state still has.
+
+    listed = {ami["ami_id"]: ami["standing"] for ami in shell.json("list", LINEAGE)["amis"]}
+    assert listed == {first.ami_id: "earlier", second: "current", third: "current"}
+    found = {one["ami_id"]: one for one in shell.json("prune", LINEAGE, "--keep", "0")["amis"]}
+    assert found[first.ami_id]["verdict"] == "gone"
+    assert found[second]["verdict"] == "kept"
+    assert "its stack may still hold it" in found[second]["why"]
+    assert found[third]["verdict"] == "current"
+    assert bakery.count()["images"] == 2
 
 
 def test_prune_takes_leftovers_of_its_lineage_too(
