@@ -106,6 +106,7 @@ def site(
         verify=build.verify,
         smoke_command=build.smoke_command,
         volume_initialization_rate=build.volume_initialization_rate,
+        incremental=build.incremental,
         debug=build.debug,
         logs=build.logs,
         on_failure=build.on_failure,

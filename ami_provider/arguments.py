@@ -189,6 +189,10 @@ class BuildSiteArgs:
     logs: Input[str] | None = None
     """`s3://bucket/prefix/`: the builder puts every step's whole log there; its role must be let
     (`BuilderAccess(logs=...)`). Without it they are fetched into a local file when a step fails."""
+    incremental: Input[int] | None = None
+    """How many bakes in a row may start from the AMI before, where only images, models or agent
+    settings changed: they pull what is missing, remove what is gone, and verification shows that
+    nothing else is there (0, always from the base AMI, by default; 1 to 100)."""
     on_failure: Input[Literal["cleanup", "keep"]] | None = None
     base_update: Input[Literal["with-content", "always", "never"]] | None = None
     """When a newer base AMI is taken: with the next change of content, at once, or never."""

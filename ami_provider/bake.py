@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ami_provider import records, tags, timings, waiting
@@ -21,7 +21,7 @@ from ami_provider.images import create_image, find_image, wait_until_available
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
 from ami_provider.launch import list_choices
-from ami_provider.launching import launch_machine, list_fresh_first
+from ami_provider.launching import list_fresh_first
 from ami_provider.lookups.existing import find_shared
 from ami_provider.machines import (
     Machine,
@@ -37,6 +37,7 @@ from ami_provider.provision import provision
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
+from ami_provider.starting import NotAsFromScratchError, find_start, get_basis, launch_builder
 from ami_provider.verify import verify
 
 GRACE_MIN = 15
@@ -134,10 +135,15 @@ def _bake(
             image = _take_over(job, image)
         else:
             _end_machines(job)  # Of a run that died just before its end.
-        with remove_unless_good(job, image):  # One that somebody owns is never removed.
-            if needs_check(image, site):
-                with while_checked(image.id) if site.verify != "off" else nullcontext():
-                    verify(job, image)
+        checks = site.verify != "off" or find_start(image)
+        try:
+            with remove_unless_good(job, image):  # One that somebody owns is never removed.
+                if needs_check(image, site):
+                    with while_checked(image.id) if checks else nullcontext():
+                        verify(job, image)
+        except NotAsFromScratchError as error:
+            job.note(str(error))
+            continue
         checksums = _read_checksums(job, image, told)
         with remove_unless_good(job, image):
             nonce = claim_image(job.aws, image.id, job.lineage, keep, _get_timings_tag(job))
@@ -169,6 +175,9 @@ def _bake_image(job: Job) -> tuple[Image, dict[str, Any]]:
         try:
             with ExitStack() as undo:
                 return _bake_once(job, lost, undo)
+        except NotAsFromScratchError as error:
+            lost.pop()  # It was not taken away.
+            job.note(str(error))
         except MachineLostError as error:
             image = find_image(job)  # Begun in time, or by another run on the same machine.
             if image is not None:
@@ -185,29 +194,26 @@ def _bake_image(job: Job) -> tuple[Image, dict[str, Any]]:
 def _bake_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, dict[str, Any]]:
     ready = _expect(job, LAUNCH)
     with job.stages.stage(LAUNCH.what, expected_s=ready):
-        machine = find_machine(job, "builder")
+        machine = find_machine(job, "builder", job.recipe.base.ami_id if job.refused else None)
         if machine:
             done = f", which has finished {machine.step}" if machine.step else ""
             job.note(f"going on with {machine} of an earlier or another run{done}")
             job.stages.is_partial = True
             note_on_machine(job, machine.id, {tags.LINEAGE: tags.get_path(job.lineage)})
         else:
-            machine = launch_machine(
-                job,
-                "builder",
-                image_id=job.recipe.base.ami_id,
-                types=job.site.instance_types,
-                minutes=job.site.timeouts.ready + GRACE_MIN,
-                lost=lost,
-            )
+            minutes = job.site.timeouts.ready + GRACE_MIN
+            machine = launch_builder(job, minutes=minutes, lost=lost)
         lost.append(machine)  # Unless it gets to the end.
+        job = _go_by(job, machine)
         undo.enter_context(end_afterwards(job, machine))
         wait_until_ready(job, machine, expected_s=ready)
     told = provision(job, machine)
     expected = _expect(job, IMAGE)
     with job.stages.stage(IMAGE.what, expected_s=expected):
         computed = told.get(MODELS.name, {}).get("models", {})
-        image = create_image(job, machine.id, _list_snapshot_tags(job, computed))
+        on_image = {tags.BASIS: get_basis(job)}
+        on_snapshots = _list_snapshot_tags(job, computed)
+        image = create_image(job, machine.id, on_snapshots, on_image=on_image)
         undo.enter_context(remove_unless_good(job, image))
         return wait_until_available(job, image, expected_s=expected), told
 
@@ -227,6 +233,22 @@ def _get_timings_tag(job: Job) -> dict[str, str]:
     if found is None or job.stages.is_partial or len(job.user_tags) > MOST_USER_TAGS:
         return {}
     return {timings.KEY: timings.to_text(found)}
+
+
+def _go_by(job: Job, machine: Machine) -> Job:
+    """The job as whoever launched this builder began it."""
+    if machine.start:
+        start = machine.start
+        job.note(f"an incremental bake, number {start.generation} in a row: from {start.ami_id}")
+        job.stages.is_partial = True  # Its times say nothing of a full one's.
+        job = replace(job, start=start)
+    job.stages.total = _count_stages(job)
+    return job
+
+
+def _count_stages(job: Job) -> int:
+    checks = job.site.verify != "off"
+    return len(list_stages(job.recipe, verify=checks, incremental=bool(job.start)))
 
 
 def _raise_if_failed_elsewhere(job: Job, error: MachineLostError) -> None:
@@ -309,7 +331,7 @@ def _create_job(
         stages=stages,
         user_tags=user_tags or {},
     )
-    stages.total = len(list_stages(recipe, verify=site.verify != "off"))
+    stages.total = _count_stages(job)
     return job
 
 

@@ -39,6 +39,7 @@ class Step:
 QUIET_AGENT = Step("10-quiet-agent", "keep the ECS agent quiet")
 UPDATE = Step("20-system-update", "update the system", "update")
 LOGIN = Step("30-registry-login", "log in to the registry")
+FORMER = Step("35-remove-former", "remove what is gone")
 PULL = Step("40-pull-images", "pull the images", "pull")
 MODELS = Step("45-fetch-models", "fetch the models", "models")
 AGENT = Step("50-agent-settings", "configure the ECS agent")
@@ -87,7 +88,7 @@ NAMES = {
 """What a stage is called by its key, for a reader of an AMI's tags."""
 
 
-def list_steps(recipe: ResolvedRecipe) -> list[tuple[Step, ...]]:
+def list_steps(recipe: ResolvedRecipe, *, incremental: bool = False) -> list[tuple[Step, ...]]:
     """The builder's steps in order; those in one tuple run beside each other."""
     extra = [
         (Step(get_extra_name(number, step), f"run the extra step {step.name}"),)
@@ -97,6 +98,7 @@ def list_steps(recipe: ResolvedRecipe) -> list[tuple[Step, ...]]:
         (QUIET_AGENT,),
         (UPDATE,),
         (LOGIN,),
+        *([(FORMER,)] if incremental else []),
         (PULL, MODELS) if recipe.models else (PULL,),
         (AGENT,),
         *extra,
@@ -112,9 +114,11 @@ def get_extra_name(number: int, step: ExtraStep) -> str:
     return f"{EXTRA}-{number:02}-{step.name}"
 
 
-def list_stages(recipe: ResolvedRecipe, *, verify: bool) -> tuple[Stage, ...]:
+def list_stages(
+    recipe: ResolvedRecipe, *, verify: bool, incremental: bool = False
+) -> tuple[Stage, ...]:
     """Every stage of a whole bake, in order."""
-    steps = [_to_stage(group) for group in list_steps(recipe)]
+    steps = [_to_stage(group) for group in list_steps(recipe, incremental=incremental)]
     checked = (LAUNCH_VERIFIER, BOOT, CHECK) if verify else ()
     return (LAUNCH, *steps, IMAGE, *checked)
 

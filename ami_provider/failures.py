@@ -198,6 +198,11 @@ FAILURES: tuple[Failure, ...] = (
         "An extra step may have changed /etc/ecs/ecs.config. Use agent.extra for settings.",
     ),
     Failure(
+        "former-left",
+        "the AMI holds something that is not the recipe's, left by an earlier one",
+        "Where this ends an incremental bake, a full one follows by itself.",
+    ),
+    Failure(
         "agent-identity",
         "the AMI carries an ECS agent's identity",
         "Every copy would register as the same machine. Remove what starts the agent or names a "

@@ -49,11 +49,16 @@ def _is_usable(job: Job, image: Image) -> bool:
 
 
 def create_image(
-    job: Job, machine_id: str, on_snapshots: Mapping[str, str] = MappingProxyType({})
+    job: Job,
+    machine_id: str,
+    on_snapshots: Mapping[str, str] = MappingProxyType({}),
+    *,
+    on_image: Mapping[str, str] = MappingProxyType({}),
 ) -> Image:
     """CreateImage of the quiet machine; if the name is taken, the AMI of the one who took it.
 
-    `on_snapshots` are tags that its snapshots get beside those that the AMI has too.
+    `on_snapshots` are tags that its snapshots get beside those that the AMI has too, `on_image`
+    those that only the AMI gets.
     """
     named = job.get_tags("image")
     try:
@@ -63,7 +68,7 @@ def create_image(
             Description=f"{tags.get_path(job.lineage)} {job.fingerprint[:16]}"[:255],
             NoReboot=True,
             TagSpecifications=[
-                {"ResourceType": "image", "Tags": tags.to_list(named)},
+                {"ResourceType": "image", "Tags": tags.to_list({**named, **on_image})},
                 {"ResourceType": "snapshot", "Tags": tags.to_list({**named, **on_snapshots})},
             ],
         )

@@ -75,7 +75,7 @@ def build_request(
     if job.recipe.encryption_key and role == "builder":
         disk |= {"Encrypted": True, "KmsKeyId": job.recipe.encryption_key}
     rate = choose_rate(job.recipe, job.site)
-    if rate and role == "verifier":
+    if rate and (role == "verifier" or job.start):
         disk["VolumeInitializationRate"] = rate
     profile = job.site.instance_profile
     tag_list = tags.to_list(job.get_tags(role))
@@ -125,9 +125,14 @@ def drop_rate(request: Request) -> bool:
 
 
 def get_client_token(job: Job, role: tags.Role, request: Request, attempt: int) -> str:
-    """The same for the same machine asked for by anyone, another one for every attempt."""
+    """The same for the same machine asked for by anyone, another one for every attempt.
+
+    A builder counts as the same whatever it is booted from: of two clients that choose otherwise
+    EC2 refuses the second, which then works on the first one's.
+    """
     market = "spot" if "InstanceMarketOptions" in request else "on-demand"
-    parts = [job.fingerprint, role, str(request.get("ImageId")), str(attempt), market]
+    image = job.recipe.base.ami_id if role == "builder" else str(request.get("ImageId"))
+    parts = [job.fingerprint, role, image, str(attempt), market]
     parts += [str(request.get("InstanceType")), str(request.get("SubnetId"))]
     return "baked-ami-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:48]
 

@@ -56,7 +56,7 @@ def launch_machine(
     earlier = describe_machines(job, role, "kept")
     for known in earlier:  # Another client may have been faster just now.
         mine = tags.to_mapping(known.get("Tags")).get(tags.ROLE) == role
-        if mine and known["State"]["Name"] in ALIVE and known.get("ImageId") == image_id:
+        if mine and known["State"]["Name"] in ALIVE and bears(job, role, image_id, known):
             return to_machine(known)
     attempt = 1 + max((_attempt(m) for m in earlier), default=0)
     end = waiting.now() + job.site.timeouts.capacity * 60
@@ -85,6 +85,15 @@ def launch_machine(
         "Add machine types or subnets of other zones to the site, allow on-demand "
         "(capacity: spot-then-on-demand), ask for a higher quota, or try again later.",
     )
+
+
+def bears(job: Job, role: tags.Role, image_id: str, known: InstanceTypeDef) -> bool:
+    """Whether this machine does for one of the AMI `image_id`.
+
+    A builder does whatever it was booted from: the one that launched it has chosen. Only where
+    this run has found that an earlier AMI will not do, it has to be from the base AMI.
+    """
+    return known.get("ImageId") == image_id or (role == "builder" and not job.refused)
 
 
 def list_fresh_first(choices: Sequence[Choice], lost: Iterable[Machine]) -> list[Choice]:
@@ -127,8 +136,9 @@ def _launch(job: Job, role: tags.Role, request: Request, first_attempt: int) -> 
 def _wait_for_other(job: Job, role: tags.Role, image_id: str) -> Machine | None:
     """The machine that another client has launched; None if it does not show, or ended."""
     try:
+        wanted = None if role == "builder" and not job.refused else image_id
         return waiting.wait_until(
-            lambda: find_machine(job, role, image_id), timeout_s=APPEAR_S, first_s=0.5
+            lambda: find_machine(job, role, wanted), timeout_s=APPEAR_S, first_s=0.5
         )
     except waiting.WaitTimeoutError:
         return None

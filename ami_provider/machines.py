@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ami_provider import launch, tags, waiting
 from ami_provider.errors import BakeError, bake_error, is_aws_error, is_not_found, is_transient
 from ami_provider.instance_state import is_running, look_at_state
-from ami_provider.job import Job
+from ami_provider.job import Job, Start
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import InstanceTypeDef
@@ -22,13 +22,17 @@ UP_FIRST_S = 1.5
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine of this bake. `step` is the last stage that its tag says is finished."""
+    """A machine of this bake. `step` is the last stage that its tag says is finished.
+
+    `start` is what its own tags say: whoever works on it goes by that, whatever it would choose.
+    """
 
     id: str
     instance_type: str
     market: str
     step: str = ""
     subnet_id: str = ""
+    start: Start | None = None
 
     def __str__(self) -> str:
         return f"{self.id} ({self.instance_type}, {self.market})"
@@ -172,4 +176,11 @@ def to_machine(found: InstanceTypeDef) -> Machine:
         market,
         noted.get(tags.STEP, ""),
         str(found.get("SubnetId", "")),
+        _read_start(noted),
     )
+
+
+def _read_start(noted: dict[str, str]) -> Start | None:
+    if tags.FROM not in noted or noted.get(tags.ROLE) != "builder":
+        return None
+    return Start(ami_id=noted[tags.FROM], generation=int(noted.get(tags.GENERATION, "1")))

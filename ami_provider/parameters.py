@@ -18,8 +18,12 @@ def list_files(
     region: str,
     fingerprint: str,
     gpu: bool,
+    start: str | None = None,
 ) -> dict[str, bytes]:
-    """Name -> content. Nothing in them is secret; none of them is ever on the machine's disk."""
+    """Name -> content. Nothing in them is secret; none of them is ever on the machine's disk.
+
+    `start` is the earlier AMI that the machine was booted from, where it was.
+    """
     settings = {
         "FINGERPRINT": fingerprint,
         "EXPECT_GPU": "yes" if gpu else "no",
@@ -27,6 +31,8 @@ def list_files(
         "HELD_PACKAGES": " ".join(recipe.system_update.hold),
         "ECR_LOGINS": "\n".join(list_logins(recipe.images)),
     }
+    if start:
+        settings["START"] = start
     texts = {
         "parameters": _to_shell(settings),
         "images.tsv": "".join(f"{_image_line(image)}\n" for image in recipe.images),

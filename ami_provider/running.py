@@ -32,6 +32,7 @@ def deliver_steps(job: Job, machine: Machine) -> dict[str, bytes]:
         region=job.site.region,
         fingerprint=job.fingerprint,
         gpu=has_gpu(job.aws, machine.instance_type),
+        start=machine.start.ami_id if machine.start else None,
     )
     files[SITE] = parameters.render_site(job.site, folder=f"{job.ami_name}/{machine.id}")
     deliver(job.aws, machine.id, files)
@@ -40,15 +41,20 @@ def deliver_steps(job: Job, machine: Machine) -> dict[str, bytes]:
 
 def read_scripts(job: Job) -> dict[str, str]:
     """Every file of `steps/`, and the recipe's extra steps as numbered scripts beside them."""
+    scripts = read_own_scripts()
+    for number, step in enumerate(job.recipe.extra_steps, 1):
+        scripts[f"{get_extra_name(number, step)}.sh"] = step.script
+    return scripts
+
+
+def read_own_scripts() -> dict[str, str]:
+    """Every file of `steps/` by name."""
     folder = resources.files("ami_provider") / "steps"
-    scripts = {
+    return {
         f.name: f.read_text(encoding="utf-8")
         for f in folder.iterdir()
         if f.name.endswith((".sh", ".txt"))
     }
-    for number, step in enumerate(job.recipe.extra_steps, 1):
-        scripts[f"{get_extra_name(number, step)}.sh"] = step.script
-    return scripts
 
 
 def run_together(

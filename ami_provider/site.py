@@ -47,7 +47,9 @@ class BuildSite(Frozen):
     places: the AMI is refused unless it exits with 0 within five minutes. `logs` is where in S3
     (`s3://bucket/prefix/`) the builder puts every step's whole log; without it they are fetched
     when a step fails. `volume_initialization_rate` is the MiB/s (100-300) at which EBS loads the
-    verifier's volume, `auto` or `off`. `tags` go on everything that is made: machines, volumes,
+    verifier's volume, `auto` or `off`. `incremental` is how many bakes may in a row start from the
+    lineage's last AMI, where only images, models or agent settings changed; with 0 none does.
+    `tags` go on everything that is made: machines, volumes,
     the AMI and its snapshots.
     """
 
@@ -63,6 +65,7 @@ class BuildSite(Frozen):
     debug: bool = False
     logs: str | None = None
     volume_initialization_rate: Literal["auto", "off"] | Rate = "auto"
+    incremental: Annotated[int, Field(ge=0, le=100)] = 0
     on_failure: Literal["cleanup", "keep"] = "cleanup"
     base_update: BaseUpdate = "with-content"
     tags: dict[str, str] = Field(default_factory=dict)

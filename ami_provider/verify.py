@@ -5,7 +5,7 @@ from __future__ import annotations
 from ami_provider import tags
 from ami_provider.cleaning import end_afterwards
 from ami_provider.course import BOOT, CHECK, LAUNCH_VERIFIER, VERIFY, expect, get_sizes
-from ami_provider.errors import BakeError
+from ami_provider.errors import BakeError, StepError
 from ami_provider.image_state import Image, get_state, set_tags
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
@@ -13,6 +13,7 @@ from ami_provider.launch import list_choices
 from ami_provider.launching import launch_machine, list_fresh_first
 from ami_provider.machines import Machine, find_machine, wait_until_ready
 from ami_provider.running import deliver_steps, run_together
+from ami_provider.starting import NotAsFromScratchError, find_start, refuse
 
 GRACE_MIN = 15
 
@@ -20,12 +21,17 @@ GRACE_MIN = 15
 def verify(job: Job, image: Image) -> None:
     """Check the AMI on a machine of its own and mark it verified; the machine is always ended.
 
-    Raises `BakeError` when the AMI is wrong or cannot be checked: the caller must not keep it.
+    Where that is off, it is marked so, but for one of an incremental bake, which another run with
+    other settings may have begun.
+
+    Raises `BakeError` when the AMI is wrong or cannot be checked, `NotAsFromScratchError` when one
+    of an incremental bake is wrong: the caller must not keep it.
     """
-    if job.site.verify == "off":
+    if job.site.verify == "off" and not find_start(image):
         set_tags(job.aws, (image.id,), {tags.VERIFIED: tags.VERIFIED_OFF})
         return
-    types = job.site.instance_types if job.site.verify == "on" else (job.site.verify,)
+    chosen = job.site.verify not in ("on", "off")
+    types = (job.site.verify,) if chosen else job.site.instance_types
     lost: list[Machine] = []
     while list_fresh_first(list_choices(job.site, types), lost):
         try:
@@ -45,6 +51,9 @@ def verify(job: Job, image: Image) -> None:
 def _was_verified_by_another(job: Job, image: Image) -> bool:
     """Whether another run has checked the AMI meanwhile, and ended the machine."""
     found = get_state(job.aws, image.id)
+    if found is None and find_start(image):
+        job.refused.append(find_start(image))
+        raise NotAsFromScratchError(f"another run refused {image.id}: a full bake follows")
     if found is None:
         raise BakeError(
             f"the AMI {image.id} is gone: another run refused it, or somebody deregistered it",
@@ -77,6 +86,8 @@ def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: list[Mach
                 run_together(job, machine, (VERIFY,), files, expected_s=checked)
             except BakeError as error:
                 error.brief = f"the AMI {image.id} is refused: {error.brief}"
+                if isinstance(error, StepError) and find_start(image):
+                    raise refuse(job, find_start(image), error) from error
                 raise
         # Before the machine ends: another client that loses sight of it then sees this.
         set_tags(job.aws, (image.id,), {tags.VERIFIED: tags.VERIFIED_YES})

@@ -102,6 +102,7 @@ class Build(Section):
     """A command for `sh -c` in the container on that machine; a failure refuses the AMI."""
     timeouts: Timeouts = Timeouts()
     """How long each stage may take."""
+    incremental: int = Field(0, ge=0, le=100)
     debug: bool = False
     """Show every command and all of its output, and say how to get into the builder."""
     logs: LogPlace | None = None

@@ -88,6 +88,23 @@ list_parts() {
     done | sort -s -k 1,1nr | cut -d ' ' -f 2-
 }
 
+# What is in the models' folders on a machine of the base AMI is its own. And the folders that have to be made:
+# those, and no others, go with their models in an incremental bake.
+note_base() {
+    local destination folder
+    if [[ -z "$START" && ! -f "$state/base.files" ]]; then
+        list_other_files >"$state/base.files.new"
+        mv "$state/base.files.new" "$state/base.files"
+    fi
+    while IFS=$'\t' read -r _ _ destination _; do
+        folder="${destination%/*}"
+        while [[ -n "$folder" && ! -d "$root$folder" ]]; do
+            printf '%s\n' "$folder"
+            folder="${folder%/*}"
+        done
+    done <"$state/models.tsv" >>"$state/folders.made"
+}
+
 mapfile -t models <"$state/models.tsv"
 if ((${#models[@]} == 0)); then
     say "this recipe has no models"
@@ -97,6 +114,7 @@ fi
 mkdir -p "$records"
 find "$records" -type f \( -name stop -o -name '*.plan' -o -name '*.checking' -o -name '*.done.*' -o -name '*.err' -o -name '*.headers' \) -delete
 
+note_base
 in_parallel look "${!models[@]}"
 check_room
 mapfile -t parts < <(list_parts)

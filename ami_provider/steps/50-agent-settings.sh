@@ -6,14 +6,11 @@
 target="$root/etc/ecs/ecs.config"
 [[ -f "$state/agent.config" ]] || : >"$state/agent.config"
 
-{
-    if [[ -f "$target" ]]; then
-        while IFS= read -r line || [[ -n "$line" ]]; do
-            name="${line%%=*}"
-            if [[ "$line" == *=* ]] && grep -q "^$name=" "$state/agent.config"; then continue; fi
-            printf '%s\n' "$line"
-        done <"$target"
-    fi
-    cat "$state/agent.config"
-} | write_if_changed "$target"
+# Before the first merge on a machine of the base AMI the file is the base AMI's own: an incremental bake goes
+# back to it.
+if [[ -z "$START" && ! -e "$state/base.settings" ]]; then
+    if [[ -f "$target" ]]; then cp "$target" "$state/base.ecs.config"; fi
+    : >"$state/base.settings"
+fi
+merge_settings "$target" | write_if_changed "$target"
 say "$(grep -c = "$state/agent.config" || true) agent settings are in /etc/ecs/ecs.config"

@@ -23,6 +23,23 @@ if [[ -s "$state/models.fetched" ]] && ! changed="$(diff "$state/models.fetched"
 fi
 write_if_changed "$folder/models.sha256" <"$state/models.sha256"
 
+# For an incremental bake from this AMI: what the models' bytes are known by, and which folders were made for them.
+number=0
+while [[ -f "$state/models/$number" ]]; do
+    cat "$state/models/$number"
+    number=$((number + 1))
+done | write_if_changed "$folder/models.tsv"
+{ sort -u "$state/folders.made" 2>/dev/null || true; } | write_if_changed "$folder/folders"
+if [[ -z "$START" && -f "$state/base.images" ]]; then
+    write_if_changed "$base/images" <"$state/base.images"
+    { cat "$state/base.files" 2>/dev/null || true; } | write_if_changed "$base/files"
+    if [[ -f "$state/base.ecs.config" ]]; then
+        write_if_changed "$base/ecs.config" <"$state/base.ecs.config"
+    else
+        rm -f "$base/ecs.config"
+    fi
+fi
+
 images=""
 if [[ -s "$state/images.tsv" ]]; then
     while IFS=$'\t' read -r uri tag; do

@@ -23,6 +23,7 @@ if [[ -e "$root/etc/machine-id" ]]; then : >"$root/etc/machine-id"; fi
 if [[ -e "$root/var/lib/dbus/machine-id" && ! -L "$root/var/lib/dbus/machine-id" ]]; then
     rm -f "$root/var/lib/dbus/machine-id"
 fi
+rm -f "$root/etc/docker/key.json" "$root/var/lib/docker/engine-id"
 rm -f "$root/var/lib/systemd/random-seed" "$root"/var/lib/systemd/credential.secret
 rm -f "$root"/var/lib/NetworkManager/secret_key "$root"/var/lib/NetworkManager/*.lease
 empty "$root/var/lib/cloud"

@@ -21,6 +21,12 @@ for given in "$state/parameters" "${0%/*}/site.parameters"; do
     fi
 done
 
+# The earlier AMI that this machine was booted from, in an incremental bake; empty for the base AMI.
+START="${START:-}"
+# What the base AMI had of its own where a bake puts things: ecs.config, images, files. Seen by the steps of a bake
+# that starts from it, written down by 80-manifest, and kept by those that start from an earlier AMI.
+base="$root/etc/baked-ami/base"
+
 say() { printf '%s\n' "$*"; }
 
 # last NUMBER TEXT: its last characters, all of it if it is shorter (which ${text: -number} gives nothing of).
@@ -142,4 +148,57 @@ layers_digest() {
         done
     } | LC_ALL=C sort -z | xargs -0 -r -I '{}' find '{}' -type f -print0 |
         xargs -0 -r -P 16 -n 64 sha256sum --binary | LC_ALL=C sort | sha256sum | cut -d ' ' -f 1
+}
+
+# list_images: "ID NAME" for every name of every image that Docker has, and "ID -" for each image.
+list_images() {
+    local ids id
+    ids="$(docker image ls --all --quiet --no-trunc)" || return 1
+    sort -u <<<"$ids" | while IFS= read -r id; do
+        [[ -n "$id" ]] || continue
+        docker image inspect --format '{{range .RepoTags}}{{$.Id}} {{.}}
+{{end}}{{range .RepoDigests}}{{$.Id}} {{.}}
+{{end}}{{.Id}} -' "$id" || return 1
+    done | sed '/^$/d' | LC_ALL=C sort -u
+}
+
+# list_other_images: of these lines those that are neither the recipe's nor the base AMI's.
+list_other_images() {
+    local uri tag id all
+    all="$(list_images)" || return 1
+    {
+        cat "$base/images"
+        while IFS=$'\t' read -r uri tag; do
+            id="$(docker image inspect --format '{{.Id}}' "$uri" 2>/dev/null)" || continue
+            printf '%s %s\n' "$id" "$uri" "$id" "$tag" "$id" -
+        done <"$state/images.tsv"
+    } | LC_ALL=C sort -u | LC_ALL=C comm -13 - <(printf '%s\n' "$all") | sed '/^$/d'
+}
+
+# list_other_files: those in the folders of the models that are no models. A folder of the first level
+# (/opt) has too much below it that is somebody else's.
+list_other_files() {
+    local folder deep
+    cut -f 3 "$state/models.tsv" | sed 's|/[^/]*$||' | sort -u | while IFS= read -r folder; do
+        [[ -n "$folder" ]] || continue
+        deep=()
+        if [[ "$folder" != /*/* ]]; then deep=(-maxdepth 1); fi
+        if [[ -d "$root$folder" ]]; then
+            find "$root$folder" -xdev "${deep[@]+"${deep[@]}"}" -type f \
+                -not -name '.*.baked-ami-part' -printf '%p\n'
+        fi
+    done | sed "s|^$root||" | LC_ALL=C sort -u | LC_ALL=C comm -23 - <(cut -f 3 "$state/models.tsv" | LC_ALL=C sort -u)
+}
+
+# merge_settings FILE: its lines, with the recipe's settings (agent.config) in place of those of the same name.
+merge_settings() {
+    local line name
+    if [[ -f "$1" ]]; then
+        while IFS= read -r line || [[ -n "$line" ]]; do
+            name="${line%%=*}"
+            if [[ "$line" == *=* ]] && grep -q "^$name=" "$state/agent.config"; then continue; fi
+            printf '%s\n' "$line"
+        done <"$1"
+    fi
+    cat "$state/agent.config"
 }

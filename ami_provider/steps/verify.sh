@@ -20,18 +20,57 @@ booted_at() {
     echo $(($(awk '/^btime/ {print $2}' /proc/stat) + start / ticks))
 }
 
-check_images() {
-    local uri tag id
-    [[ -s "$state/images.tsv" ]] || return 0
+# start_docker: fails, and says so, where it does not.
+start_docker() {
     systemctl start docker.service >/dev/null 2>&1 || true
     for attempt in 1 2 3 4 5 6 7 8 9 10; do
-        docker version >/dev/null 2>&1 && break
-        if [[ "$attempt" == 10 ]]; then
-            refuse docker-down "Docker does not start from this AMI: $(docker version 2>&1 | tail -n 1)"
-            return 0
-        fi
-        sleep 1
+        docker version >/dev/null 2>&1 && return 0
+        if [[ "$attempt" != 10 ]]; then sleep 1; fi
     done
+    refuse docker-down "Docker does not start from this AMI: $(docker version 2>&1 | tail -n 1)"
+    return 1
+}
+
+# Nothing but what the base AMI has and the recipe names: no image or layer, no model's file, no setting that an
+# earlier recipe left. What the recipe's own extra steps add, nobody but they can tell.
+check_nothing_else() {
+    if [[ ! -f "$base/images" ]]; then return 0; fi
+    if compgen -G "$(dirname "$0")/60-*.sh" >/dev/null; then
+        say "extra steps may have added to images, models and settings: not checked for anything else"
+        return 0
+    fi
+    refuse_listed "an image that the recipe does not name" list_other_images
+    refuse_listed "a layer that no image has" list_unused_layers
+    refuse_listed "a file among the models that the recipe does not name" list_unknown_files
+    merge_settings "$base/ecs.config" | cmp -s - "$root/etc/ecs/ecs.config" ||
+        refuse agent-settings "/etc/ecs/ecs.config says more, or less, than the base AMI's with the recipe's settings"
+}
+
+# refuse_listed WHAT COMMAND: for each line that it prints, and where it fails.
+refuse_listed() {
+    local line
+    "$2" >"$state/others" 2>"$state/others.err" ||
+        refuse former-left "$2 failed: $(tail -n 1 "$state/others.err")"
+    while IFS= read -r line; do
+        refuse former-left "$1: $line"
+    done <"$state/others"
+}
+
+list_unknown_files() { list_other_files | LC_ALL=C comm -23 - "$base/files"; }
+
+# Before any container is made: folders of layers that belong to none of the images.
+list_unused_layers() {
+    local folder="$root/var/lib/docker/overlay2" used
+    [[ -d "$folder" ]] || return 0
+    used="$(docker image ls --all --quiet --no-trunc | sort -u | xargs -r docker image inspect \
+        --format '{{with .GraphDriver.Data}}{{.UpperDir}}:{{.LowerDir}}{{end}}' | tr ':' '\n' |
+        sed -n 's|.*/overlay2/\([^/]*\)/diff$|\1|p' | LC_ALL=C sort -u)" || return 1
+    find "$folder" -mindepth 2 -maxdepth 2 -type d -name diff -printf '%h\n' | sed 's|.*/||' |
+        LC_ALL=C sort | LC_ALL=C comm -23 - <(printf '%s\n' "$used")
+}
+
+check_images() {
+    local uri tag id
     while IFS=$'\t' read -r uri tag; do
         if ! id="$(docker image inspect --format '{{.Id}}' "$uri" 2>/dev/null)"; then
             refuse image-missing "$uri is not on this AMI"
@@ -187,7 +226,10 @@ elif ! grep -q "\"fingerprint\": \"$FINGERPRINT\"" "$root/etc/baked-ami/manifest
     refuse manifest-missing "/etc/baked-ami/manifest.json is of another recipe"
 fi
 check_layers # before any container is made
-check_images
+if [[ -s "$state/images.tsv" ]] && start_docker; then
+    check_nothing_else
+    check_images
+fi
 check_models
 check_agent
 check_timers

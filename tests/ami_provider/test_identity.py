@@ -155,6 +155,7 @@ SITE: dict[str, Any] = {
     "logs": "s3://local-ml-models/logs/",
     "volume_initialization_rate": 200,
     "debug": True,
+    "incremental": 3,
     "on_failure": "keep",
     "base_update": "never",
     **{f"timeouts.{name}": 7 for name in Timeouts.model_fields},

@@ -48,6 +48,51 @@ def test_agent_settings_are_merged_and_stay(machine: Scratch) -> None:
     )
 
 
+def test_what_an_earlier_recipe_left_goes_once(machine: Scratch) -> None:
+    """Models, the folders made for them, settings, records; not what stays or is the base AMI's."""
+    folder = "/etc/baked-ami"
+    machine.give("parameters", "START=ami-1\n")
+    machine.give("models.tsv", "http\thttp://x/1\t/opt/m/one\t-\t-\t-\t-\n")
+    machine.environment["BAKED_AMI_IMDS"] = "http://127.0.0.1:9"
+    machine.put(f"{folder}/base/images", "")
+    machine.put(f"{folder}/base/files", "/opt/m/base\n")
+    machine.put(f"{folder}/base/ecs.config", "ECS_BASE=1\n")
+    machine.put(
+        f"{folder}/models.tsv", "1a\t3\t/opt/m/one\tknown\n2b\t3\t/opt/m/old/deep/two\tgone\n"
+    )
+    machine.put(f"{folder}/folders", "/opt/m\n/opt/m/old\n/opt/m/old/deep\n")
+    for name in ("manifest.json", "models.sha256", "layers.sha256"):
+        machine.put(f"{folder}/{name}", "of the earlier recipe")
+    for path in ("/opt/m/one", "/opt/m/base", "/opt/m/old/deep/two"):
+        machine.put(path, "one")
+    machine.put("/etc/ecs/ecs.config", "ECS_BASE=2\nECS_FORMER=1\n")
+    machine.put("/etc/machine-id", "mine\n")
+    machine.put("/var/log/journal/theirs/system.journal", "x")
+    machine.put("/var/log/journal/mine/system.journal", "x")
+
+    machine.run("35-remove-former")
+    left = machine.snapshot()
+    machine.put("/etc/baked-ami/manifest.json", "of this recipe")
+    machine.run("35-remove-former")
+
+    assert left.keys() == {
+        "etc/baked-ami/base/ecs.config", "etc/baked-ami/base/files", "etc/baked-ami/base/images",
+        "etc/ecs/ecs.config", "etc/machine-id", "opt/m/base", "opt/m/one",
+        "var/log/journal/mine/system.journal",
+    }  # fmt: skip
+    assert (machine.root / "etc/ecs/ecs.config").read_text() == "ECS_BASE=1\n"
+    assert (machine.root / "etc/baked-ami/manifest.json").exists()
+    assert not (machine.root / "opt/m/old").exists()
+    assert (machine.state / "models" / "0").read_text() == "1a\t3\t/opt/m/one\tknown\n"
+    assert (machine.state / "folders.made").read_text() == "/opt/m\n"
+
+
+def test_an_ami_that_does_not_say_what_its_base_had_is_not_built_on(machine: Scratch) -> None:
+    machine.give("parameters", "START=ami-1\n")
+
+    assert machine.fail("35-remove-former")[0] == "former-left"
+
+
 def test_the_agent_is_kept_off_and_its_identity_is_gone(machine: Scratch) -> None:
     machine.put("/var/lib/ecs/data/agent.db", "an identity")
     machine.fake("systemctl", 'echo "$*" >>"$HOME/calls"; [[ "$1" != is-active ]]')

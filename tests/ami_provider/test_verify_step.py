@@ -136,6 +136,67 @@ def test_an_image_that_does_not_work_is_refused(machine: Scratch, docker: str, k
     assert f"not right ({kind})" in machine.run("verify", check=False)
 
 
+OTHERS = """case "$*" in
+"image ls"*) printf 'sha256:1d\\nsha256:ba\\n'; cat "$HOME/others";;
+*GraphDriver*) echo /var/lib/docker/overlay2/abc/diff:/var/lib/docker/overlay2/abc/diff;;
+*RepoTags*) case "${@: -1}" in
+    sha256:1d) printf 'sha256:1d %s\\nsha256:1d -\\n' "$URI";;
+    *) printf '%s of-the-base\\n%s -\\n' "${@: -1}" "${@: -1}";; esac;;
+"image inspect"*) echo sha256:1d;;
+create*) echo c1;;
+esac"""
+
+
+@pytest.fixture
+def strict(machine: Scratch) -> Scratch:
+    """It says what its base AMI had of its own: an image, a setting and a file among the models."""
+    machine.fake("docker", OTHERS)
+    machine.environment["URI"] = URI
+    (machine.folder / "others").write_text("")
+    machine.put("/etc/baked-ami/base/images", "sha256:ba -\nsha256:ba of-the-base\n")
+    machine.put("/etc/baked-ami/base/files", "/opt/m/base\n")
+    machine.put("/etc/baked-ami/base/ecs.config", "ECS_BASE=1\nECS_ENABLE_GPU_SUPPORT=no\n")
+    machine.put("/etc/ecs/ecs.config", "ECS_BASE=1\nECS_ENABLE_GPU_SUPPORT=true\n")
+    machine.put("/opt/m/base", "the base AMI's")
+    return machine
+
+
+def test_what_the_base_ami_has_itself_may_be_there(strict: Scratch) -> None:
+    assert "not right" not in strict.run("verify")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "kind"),
+    [
+        ("/opt/m/below/former", "a model", "former-left"),
+        ("/var/lib/docker/overlay2/old/diff/x", "a layer", "former-left"),
+        ("/etc/ecs/ecs.config", "ECS_ENABLE_GPU_SUPPORT=true\n", "agent-settings"),
+        ("/etc/ecs/ecs.config", "ECS_BASE=1\nECS_ENABLE_GPU_SUPPORT=true\nECS_X=1\n",
+         "agent-settings"),
+    ],
+)  # fmt: skip
+def test_what_an_earlier_recipe_left_is_refused(
+    strict: Scratch, path: str, text: str, kind: str
+) -> None:
+    strict.put(path, text)
+
+    assert f"not right ({kind})" in strict.run("verify", check=False)
+
+
+def test_an_image_that_an_earlier_recipe_left_is_refused(strict: Scratch) -> None:
+    (strict.folder / "others").write_text("sha256:01d\n")
+
+    told = strict.run("verify", check=False)
+
+    assert "not right (former-left): an image that the recipe does not name: sha256:01d" in told
+
+
+def test_what_cannot_be_listed_is_refused(strict: Scratch) -> None:
+    (strict.folder / "others").unlink()
+
+    assert "not right (former-left): list_other_images failed" in strict.run("verify", check=False)
+
+
 def test_everything_wrong_is_told_at_once(machine: Scratch) -> None:
     machine.put("/opt/m/one", "eno")
     machine.put("/root/.bash_history", "ls")
