@@ -72,14 +72,46 @@ def make_image(
     `bulk_mib` is the size of the framework before compression; `note` ends up in the app's layer
     (`/app/version`), so another note is another digest. Never more than a few MiB are in memory.
     """
-    layers: list[dict[str, Any]] = []
-    diff_ids: list[str] = []
-    layer_type = OCI_LAYER if oci else DOCKER_LAYER
-    for entries in (_base(), *_framework(bulk_mib), _app(note)):
-        layer = Layer(entries)
-        blob = store(layer.pieces())
-        diff_ids.append(layer.diff_id)
-        layers.append({"mediaType": layer_type, "size": blob.size, "digest": blob.digest})
+    entries = (_base(), *_framework(bulk_mib), _app(note))
+    return make_manifest(store, [store_layer(store, layer) for layer in entries], note, oci=oci)
+
+
+def make_layered_image(
+    store: Store, stored: dict[int, StoredLayer], *, seeds: list[int], mib: int, note: str
+) -> dict[str, Any]:
+    """As `make_image`, with a layer of `mib` for each seed between base and app.
+
+    `stored` keeps what is stored already, by seed: images that share seeds share layers, as far
+    as Docker does: from the first one on that differs all are other ones.
+    """
+    layers = [store_layer(store, _base())]
+    for seed in seeds:
+        if seed not in stored:
+            file = Bulk(path=f"opt/framework/part-{seed:04}.bin", mib=mib, seed=seed)
+            stored[seed] = store_layer(store, (file,))
+        layers.append(stored[seed])
+    return make_manifest(store, [*layers, store_layer(store, _app(note))], note)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLayer:
+    """A layer that was stored, and its tar's digest."""
+
+    blob: Blob
+    diff_id: str
+
+
+def store_layer(store: Store, entries: tuple[Entry, ...]) -> StoredLayer:
+    layer = Layer(entries)
+    blob = store(layer.pieces())
+    return StoredLayer(blob=blob, diff_id=layer.diff_id)
+
+
+def make_manifest(
+    store: Store, layers: list[StoredLayer], note: str, *, oci: bool = False
+) -> dict[str, Any]:
+    """The manifest of an image of these layers, the lowest first; its config is stored."""
+    diff_ids = [layer.diff_id for layer in layers]
     config = store(iter([canonical(_config(diff_ids, note))]))
     return {
         "schemaVersion": 2,
@@ -89,7 +121,14 @@ def make_image(
             "size": config.size,
             "digest": config.digest,
         },
-        "layers": layers,
+        "layers": [
+            {
+                "mediaType": OCI_LAYER if oci else DOCKER_LAYER,
+                "size": layer.blob.size,
+                "digest": layer.blob.digest,
+            }
+            for layer in layers
+        ],
     }
 
 
