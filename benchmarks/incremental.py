@@ -68,8 +68,8 @@ class Figures:
 
 
 @click.command(help=__doc__)
-@click.option("--layer-mib", default=32, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--link", default=1.6, show_default=True, help="MB/s of a machine's link.")
+@click.option("--layer-mib", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--link", default=1.0, show_default=True, help="MB/s of a machine's link.")
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1, 20))
 @click.option("--json", "result_file", type=click.Path(dir_okay=False, path_type=Path))
 def main(layer_mib: int, link: float, rounds: int, result_file: Path | None) -> None:
