@@ -103,6 +103,8 @@ class Build(Section):
     timeouts: Timeouts = Timeouts()
     """How long each stage may take."""
     incremental: int = Field(0, ge=0, le=100)
+    """How many bakes in a row may start from the stack's last AMI, where only images, models or
+    agent settings changed; 0: every bake is a full one."""
     debug: bool = False
     """Show every command and all of its output, and say how to get into the builder."""
     logs: LogPlace | None = None
