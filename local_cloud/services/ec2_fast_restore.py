@@ -56,7 +56,7 @@ def disable(call: Call) -> Params:
 
 @handles("ec2", "DescribeFastSnapshotRestores")
 def describe(call: Call) -> Params:
-    mine = [one for one in _table(call.cloud).values() if one["OwnerId"] == call.account]
+    mine = [one for one in list(_table(call.cloud).values()) if one["OwnerId"] == call.account]
     found = filtered(call, mine, FIELDS, "DescribeFastSnapshotRestores")
     return page(call, found, "FastSnapshotRestores")
 
@@ -65,5 +65,5 @@ def describe(call: Call) -> Params:
 def list_restores(cloud: Any) -> list[Item]:
     return [
         {"id": f"{one['SnapshotId']},{one['AvailabilityZone']}", "state": one["State"]}
-        for one in _table(cloud).values()
+        for one in list(_table(cloud).values())
     ]

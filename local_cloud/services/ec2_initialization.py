@@ -32,7 +32,7 @@ def check_initialization(call: Call, rate: int, facts: Facts | None = None) -> N
     now, known = call.cloud.latency.clock.now(), volumes(call.cloud)
     under_way = sum(
         speed
-        for volume_id, (region, account, speed, until) in _initializing(call.cloud).items()
+        for volume_id, (region, account, speed, until) in list(_initializing(call.cloud).items())
         if (region, account) == (call.region, call.account) and until > now and volume_id in known
     )
     if under_way + rate <= budget:

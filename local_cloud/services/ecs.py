@@ -27,7 +27,7 @@ def _cluster(call: Call) -> str:
 
 def _in_cluster(call: Call, name: str) -> dict[str, Params]:
     start = f"arn:aws:ecs:{call.region}:{call.account}:container-instance/{name}/"
-    return {arn: one for arn, one in _agents(call.cloud).items() if arn.startswith(start)}
+    return {arn: one for arn, one in list(_agents(call.cloud).items()) if arn.startswith(start)}
 
 
 @handles("ecs", "RegisterContainerInstance")

@@ -27,7 +27,7 @@ def _mine(call: Call) -> list[Command]:
     """The caller's commands, the newest first."""
     found = [
         one
-        for one in commands(call.cloud).values()
+        for one in list(commands(call.cloud).values())
         if (one.account, one.region) == (call.account, call.region)
     ]
     return found[::-1]
@@ -45,8 +45,9 @@ def _chosen(call: Call) -> list[Command]:
 @handles("ssm", "GetCommandInvocation")
 def get_command_invocation(call: Call) -> Params:
     command_id, instance_id = call.params["CommandId"], call.params["InstanceId"]
-    command = next((one for one in _mine(call) if one.id == command_id), None)
-    if command is None or instance_id not in command.invocations:
+    command = commands(call.cloud).get(command_id)
+    mine = command is not None and (command.account, command.region) == (call.account, call.region)
+    if command is None or not mine or instance_id not in command.invocations:
         raise AwsError(
             "InvocationDoesNotExist",
             f"The command {command_id} has no invocation on {instance_id}",

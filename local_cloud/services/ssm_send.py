@@ -247,7 +247,7 @@ def cancel_command(call: Call) -> Params:
 @at_start
 def end_lost_commands(cloud: Cloud) -> None:
     """What ran when an earlier cloud ended will never report."""
-    for command in commands(cloud).values():
+    for command in list(commands(cloud).values()):
         for invocation in command.invocations.values():
             if invocation.status not in FINAL:
                 invocation.stderr += b"The local cloud ended while this command ran."
@@ -256,7 +256,7 @@ def end_lost_commands(cloud: Cloud) -> None:
 
 @at_stop
 def cancel_running_commands(cloud: Cloud) -> None:
-    for command in commands(cloud).values():
+    for command in list(commands(cloud).values()):
         for invocation in command.invocations.values():
             if invocation.status not in FINAL:
                 cancel_event(command.id, invocation.instance_id).set()
