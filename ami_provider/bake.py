@@ -39,6 +39,7 @@ from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
 from ami_provider.starting import NotAsFromScratchError, find_start, get_basis, launch_builder
 from ami_provider.verify import verify
+from ami_provider.wishes import find_record
 
 GRACE_MIN = 15
 """Minutes beyond a stage's time-out after which a builder without its owner ends itself."""
@@ -70,7 +71,7 @@ class BakedImage:
     (`owner_id` is that account), which nobody here owns. `told` is what the builder's steps found
     out (`45-fetch-models` has each model's SHA-256); empty for an AMI that was adopted.
     `timings` holds seconds by stage, `warnings` what the reader must still be told (a machine that
-    could not be ended).
+    could not be ended). `is_published`: an earlier run noted on it what this resource asked for.
     """
 
     ami_id: str
@@ -84,6 +85,7 @@ class BakedImage:
     model_checksums: dict[str, str] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+    is_published: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -373,5 +375,6 @@ def _baked(
         model_checksums=checksums,
         told=told,
         timings=dict(job.stages.timings),
+        is_published=bool(find_record(image.tags, tags.get_owner_key(job.lineage))),
         warnings=tuple(job.stages.warnings),
     )

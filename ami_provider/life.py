@@ -77,9 +77,10 @@ def _publish(image: BakedImage, asked: Asked) -> Published:
     """Publish the AMI; where that fails and it is a new one, it goes again, with its copies.
 
     No state would know it. What the next run can go on with stays: copies that are late, all of it
-    while there are no credentials, and with `on_failure: keep`.
+    while there are no credentials, and with `on_failure: keep`. What an earlier run began to
+    publish, or an AMI that was kept was published as, is taken back where nobody asks for it now.
     """
-    if asked.publication is None:
+    if asked.publication is None and not image.is_published:
         return UNPUBLISHED
     try:
         return publish_asked(image.ami_id, asked, image.owner_id)

@@ -241,3 +241,19 @@ def _refuse(_machine: str, script: Script) -> Outcome:
         status="Failed" if fails else "Success", exit_code=70 if fails else 0, stdout=b"",
         stderr=b"", started=now, ended=now,
     )  # fmt: skip
+
+
+def test_what_nobody_asks_for_any_more_is_taken_back_by_the_create_that_takes_the_ami(
+    publisher: Publisher,
+) -> None:
+    """As after a run that was killed in its publication, or back to an AMI that was kept."""
+    publisher.faults = Faults()
+    outs = publisher.create()
+    assert publisher.count()[1]["images"] == 1
+    inputs = {key: value for key, value in publisher.last.items() if key != "publication"}
+
+    again = publisher.again(inputs)
+
+    assert (again["ami_id"], again["copies"]) == (outs["ami_id"], {})
+    assert [held["images"] for held in publisher.count()] == [1, 0, 0]
+    publisher.delete(again)
