@@ -125,7 +125,7 @@ def _list_images(aws: Aws, record: AmiRecord) -> Iterator[Part]:
         return
     for one in found:
         assert one is not None
-        yield Part(one.label, "container image", one.size_bytes or 0, one.digest)
+        yield Part(one.label, "container image", one.size_bytes or 0, f"{one.digest[:19]}…")
 
 
 def _list_models(record: AmiRecord) -> Iterator[Part]:

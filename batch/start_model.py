@@ -164,7 +164,8 @@ def main(
     rows, seen = table(sizes), json.loads(measured.read_text()) if measured else None
     if as_json:
         figures = {name: vars(figure) for name, figure in FIGURES.items()}
-        click.echo(json.dumps({"model": rows, "figures": figures, "measured": seen}, indent=2))
+        told = {"model": rows, "sizes": vars(sizes), "figures": figures, "measured": seen}
+        click.echo(json.dumps(told, indent=2))
         return
     click.echo(in_words(rows, sizes, seen))
 

@@ -80,7 +80,7 @@ def write_report(folder: Path) -> Path:
     demo = demo_job.Demo(aws, profile, network, uri)
     jobs = {name: demo.run(name, ami) for name, ami in (("plain", base_ami), ("baked", baked))}
     measured, starts = folder / "measured.json", folder / "starts.json"
-    measured.write_text(json.dumps({"jobs": jobs}))
+    measured.write_text(json.dumps({"jobs": jobs, "where": demo_job.WHERE}))
     _run("batch.start_model", "--json", "--measured", str(measured), to=starts)
     page = folder / "report.html"
     _run("ami_provider", "report", baked, "--out", str(page), "--starts", str(starts))

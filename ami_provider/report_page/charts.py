@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from ami_provider.report_page.facts import Cost
-from ami_provider.report_page.figures import dollars_in_words, even_ticks
+from ami_provider.report_page.figures import count_in_words, dollars_in_words, even_ticks
 
 BAR_HEIGHT = 22
 PLOT_HEIGHT = 260
@@ -86,7 +86,7 @@ def draw_break_even(cost: Cost, *, label: str, described_by: str) -> Markup:
         parts.append(
             f'<line class="grid" x1="{at}" x2="{at}" y1="{_y(1)}" y2="{_y(1) + 5}"/>'
             f'<text class="tick" x="{at}" y="{_y(1) + 18}" '
-            f'text-anchor="{_anchor(count, jobs)}">{count:g}</text>'
+            f'text-anchor="{_anchor(count, jobs)}">{count_in_words(count)}</text>'
         )
     parts += [
         f'<line class="costs" x1="0" x2="100%" y1="{level}" y2="{level}"/>',
@@ -98,7 +98,7 @@ def draw_break_even(cost: Cost, *, label: str, described_by: str) -> Markup:
             f'<line class="mark" x1="{at}" x2="{at}" y1="{level}" y2="{_y(1)}"/>',
             f'<circle class="mark" cx="{at}" cy="{level}" r="6"/>',
             f'<text class="mark-label" x="{at}" y="{level + 26:.1f}" dx="8">'
-            f"from {cost.break_even_jobs} jobs on</text>",
+            f"from {count_in_words(cost.break_even_jobs or 0)} jobs on</text>",
         ]
     return Markup(  # noqa: S704
         f'<svg class="plot" width="100%" height="{PLOT_HEIGHT}" role="img" '

@@ -42,6 +42,11 @@ def bytes_in_words(number: float) -> str:
     return f"{number:.0f} B"
 
 
+def count_in_words(number: float) -> str:
+    """`14`, `1,200`; `0.5` where it is not whole."""
+    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:g}"
+
+
 def dollars_in_words(dollars: float) -> str:
     """`$1.50`; below ten cents with two digits that count: `$0.0036`."""
     if dollars == 0 or abs(dollars) >= 0.095:

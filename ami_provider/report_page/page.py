@@ -59,6 +59,7 @@ def render(report: Report) -> str:
         "seconds": figures.seconds_in_words,
         "bytes": figures.bytes_in_words,
         "dollars": figures.dollars_in_words,
+        "count": figures.count_in_words,
         "moment": lambda when: f"{when:%Y-%m-%d %H:%M} UTC",
     }
     return environment.get_template("page.html.j2").render(
@@ -151,9 +152,12 @@ def draw_cost(cost: Cost) -> dict[str, Any]:
         f": the AMI is worth it from {even} jobs on" if even is not None else ": they never meet"
     )
     return {
-        "chart": draw_break_even(cost, label=label, described_by="break-even-table"),
+        "chart": draw_break_even(cost, label=label, described_by="cost-summary"),
         "rows": [
-            (f"{jobs:g}", *map(figures.dollars_in_words, (cost.month, jobs * cost.saving_job)))
+            (
+                figures.count_in_words(jobs),
+                *map(figures.dollars_in_words, (cost.month, jobs * cost.saving_job)),
+            )
             for jobs in sorted(counts)
         ],
     }

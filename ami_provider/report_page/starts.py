@@ -36,10 +36,11 @@ HOW = (
 
 
 def read_starts(path: Path) -> tuple[Starts, ...]:
-    """The comparisons in a JSON file: a model's, a measurement's, or both.
+    """The comparisons in a JSON file: a measurement's, a model's, or both in this order.
 
-    `model` has rows of `variant` and `stages` with `low` and `high` seconds, `figures` the
-    `source` of each; `measured`, or the whole file, has `jobs` with `times` in seconds.
+    `model` has rows of `variant` and `stages` with `low` and `high` seconds, `sizes` what for,
+    `figures` the `source` of each; `measured`, or the whole file, has `jobs` with `times` in
+    seconds, and says `where`.
     Raises `BakeError` for a file that is not so.
     """
     try:
@@ -54,16 +55,21 @@ def read_starts(path: Path) -> tuple[Starts, ...]:
 
 
 def _read(found: Mapping[str, Any], name: str) -> Iterator[Starts]:
-    if rows := found.get("model"):
-        yield _read_model(rows, found.get("figures", {}))
     measured = found.get("measured") or (found if "jobs" in found else None)
     if measured:
-        told = _read_measured(measured["jobs"], name)
+        told = _read_measured(measured["jobs"], str(measured.get("where", "")), name)
         if told.starts:
             yield told
+    if rows := found.get("model"):
+        yield _read_model(rows, found.get("sizes", {}), found.get("figures", {}))
 
 
-def _read_model(rows: list[Mapping[str, Any]], figures: Mapping[str, Any]) -> Starts:
+def _read_model(
+    rows: list[Mapping[str, Any]], sizes: Mapping[str, Any], figures: Mapping[str, Any]
+) -> Starts:
+    content = ""
+    if sizes:
+        content = f" for {sizes['image_gb']:g} GB of image and {sizes['models_gb']:g} GB of models"
     starts = [
         Start(
             _call(row["variant"]),
@@ -74,8 +80,8 @@ def _read_model(rows: list[Mapping[str, Any]], figures: Mapping[str, Any]) -> St
         for case, end in (("at best", "low"), ("at worst", "high"))
     ]
     return Starts(
-        title="On AWS, as modelled from published figures",
-        note="modelled",
+        title=f"On AWS, modelled from published figures{content}",
+        note=f"modelled{content}",
         starts=tuple(starts),
         slow=_call(_pick(rows, "plain", 0)),
         fast=_call(_pick(rows, "baked, rate", -1)),
@@ -92,7 +98,7 @@ def _call(name: str) -> str:
     return NAMES.get(name, name)
 
 
-def _read_measured(jobs: Mapping[str, Any], name: str) -> Starts:
+def _read_measured(jobs: Mapping[str, Any], where: str, name: str) -> Starts:
     starts = []
     for ami, job in jobs.items():
         times = job["times"]
@@ -104,8 +110,8 @@ def _read_measured(jobs: Mapping[str, Any], name: str) -> Starts:
             starts.append(Start(_call(ami), str(job.get("image", "measured")), spans))
     names = [start.ami for start in starts]
     return Starts(
-        title="Measured",
-        note="measured",
+        title=f"Measured {where}".rstrip(),
+        note=f"measured {where}".rstrip(),
         starts=tuple(starts),
         slow=names[0] if names else "",
         fast=names[-1] if names else "",
