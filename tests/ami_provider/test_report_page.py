@@ -37,7 +37,9 @@ def create_report(starts_file: Path, **changes: Any) -> Report:
         "plain": {"image": "pulled", "times": {**times, "image_ready": 64.0, "started": 64.5}},
         "baked": {"image": "cached", "times": {**times, "image_ready": 53.5, "started": 54.0}},
     }
-    starts_file.write_text(json.dumps({**json.loads(told), "measured": {"jobs": jobs}}))
+    starts_file.write_text(
+        json.dumps({**json.loads(told), "measured": {"jobs": jobs, "where": "here"}})
+    )
     stages = [("launch a builder", 41.0), ("update the system", 96.0), ("log in", 0.4),
               ("pull the images and fetch the models", 312.0), ("create the AMI", 208.0),
               (f"run the extra step {'very-' * 8}long", 33.0)]  # fmt: skip
@@ -99,7 +101,7 @@ CHARTS = """[...document.querySelectorAll("table.chart tbody tr")].map(r =>
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=str)
-def test_it_fits_and_its_charts_are_drawn(page: Tab, screen: Screen) -> None:
+def test_it_fits_and_its_charts_are_drawn(page: Tab, screen: Screen, tmp_path: Path) -> None:
     page.set_screen(screen)
     for is_open in ("false", "true"):
         page.evaluate(f"document.querySelectorAll('details').forEach(d => d.open = {is_open})")
@@ -109,6 +111,9 @@ def test_it_fits_and_its_charts_are_drawn(page: Tab, screen: Screen) -> None:
     drawn = page.evaluate(DRAWN)
     assert len(drawn) > 40
     assert [one for one in drawn if not (one["inside"] and one["seen"])] == []
+    picture = page.take_picture(down_to=page.evaluate("document.documentElement.scrollHeight"))
+    (tmp_path / "report.png").write_bytes(picture)  # for whoever wants to look
+    assert int.from_bytes(picture[16:20]) == screen.width
     lengths = dict(page.evaluate(CHARTS))
     pull, launch = lengths["pull the images and fetch the models"], lengths["launch a builder"]
     assert pull / launch == pytest.approx(312 / 41, rel=0.02)
@@ -118,6 +123,17 @@ def test_it_fits_and_its_charts_are_drawn(page: Tab, screen: Screen) -> None:
 def test_it_asks_for_nothing_and_complains_of_nothing(page: Tab) -> None:
     assert [url.partition(":")[0] for url in page.requests] == ["file"]
     assert page.complaints == []
+
+
+def test_it_says_whose_and_for_what_the_starts_are(page: Tab) -> None:
+    titles = page.evaluate("[...document.querySelectorAll('h3')].map(e => e.innerText)")
+    model = "On AWS, modelled from published figures for 17 GB of image and 1.85 GB of models"
+    assert titles == ["Measured here", model]
+    tile = page.evaluate("document.querySelector('#start').parentElement.innerText").split("\n")
+    assert tile == ["A job starts in", "4.0 s", "in place of 14.5 s, measured here"]
+    sources = page.evaluate("document.querySelector('#starts').parentElement.textContent")
+    assert "starts.json: seconds from SubmitJob to the container's start" in sources
+    assert "Slacker, FAST 2016" in sources
 
 
 CONTRAST = """(() => {
@@ -172,6 +188,14 @@ def test_a_screen_reader_gets_landmarks_headings_and_tables(page: Tab, width: in
     assert ("cell", "5 min 12 s") in heard
     (picture,) = [name for role, name in heard if role in ("image", "img")]
     assert "worth it from 14 jobs on" in picture
+    (described,) = [
+        node["description"]["value"]
+        for node in page.call("Accessibility.getFullAXTree")["nodes"]
+        if node.get("name", {}).get("value") == picture
+    ]
+    assert described == (
+        "A bake is $0.090, storage $1.18 a month; a job that starts on this AMI saves $0.093."
+    )
     assert page.evaluate("document.querySelector('#break-even-table').rows.length") == 5
     assert page.evaluate("document.documentElement.lang") == "en"
 
