@@ -41,7 +41,7 @@ ALL = (
     Measurement("scale"),
     Measurement("packer", ("--rounds", "2")),
     Measurement("bakes"),
-    Measurement("models", ("--scale", "0.4")),
+    Measurement("models"),
     Measurement("start", ("--rounds", "2"), needs_root=True),
     Measurement("work", ("--rounds", "2"), needs_root=True),
     Measurement("incremental", needs_root=True),
