@@ -73,6 +73,7 @@ NAMES = {
     "10": QUIET_AGENT.what,
     "20": UPDATE.what,
     "30": LOGIN.what,
+    "35": FORMER.what,
     "40": "pull the images and fetch the models",
     "50": AGENT.what,
     EXTRA: "run the extra steps",
