@@ -37,14 +37,14 @@ KILLS: tuple[tuple[Kill, ...], ...] = (
     ),
     (
         ("RunInstances", 1, "after"),
-        ("CreateTags", 3, "before"),
+        ("CreateTags", 1, "before"),
         ("CreateImage", 1, "after"),
         ("TerminateInstances", 2, "before"),
     ),
     (
         ("DescribeInstanceInformation", 1, "after"),
         ("SendCommand", 5, "after"),
-        ("CreateTags", 10, "after"),
+        ("CreateTags", 2, "after"),
         ("TerminateInstances", 2, "after"),
     ),
 )
@@ -200,6 +200,23 @@ def test_ctrl_c_twice_leaves_and_the_next_run_resumes(engine: Engine) -> None:
     assert_one_ami_for_each(engine)
 
 
-def test_destroy_leaves_nothing(engine: Engine) -> None:
+def test_destroy_leaves_nothing_even_of_a_run_that_was_killed_at_its_end(engine: Engine) -> None:
+    """Its AMI was claimed already, and no state knows it."""
+    engine.bakes = {"a": "echo killed at its end"}
+    ended = 0
+
+    def is_after_the_claim(_number: int, called: str) -> bool:
+        nonlocal ended
+        ended += called == "TerminateInstances"
+        return ended >= 2 and called == "DescribeInstances"
+
+    process = engine.start("up", *QUIET)
+    engine.gate.act_at(is_after_the_claim, "after", partial(kill_session, process.pid))
+    text = process.communicate(timeout=600)[0]
+    assert process.returncode == -signal.SIGKILL, text
+    engine.unlock()
+    assert engine.count()["images"] == 2, "the state's, and the one that was claimed"
+
     engine.destroy()
+
     assert set(engine.count().values()) == {0}
