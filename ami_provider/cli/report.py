@@ -50,7 +50,7 @@ def command(
     """Write a report on an AMI: one HTML page that loads nothing from anywhere.
 
     How its bake went, what is in it, what it costs and from when it pays, how long jobs take to
-    start, its lineage. PROJECT/STACK/NAME stands for the newest AMI of that lineage. With --json
+    start, its lineage. PROJECT/STACK/NAME stands for the current AMI of that lineage. With --json
     the same is printed, and no page is written.
     """
     with asking.looking(region):
@@ -79,7 +79,8 @@ def _get_record(ami: str, aws: Aws) -> AmiRecord:
     found = list_amis(aws, ami, with_users=False)
     if not found:
         listing.refuse_lineage(ami, aws.region, list_amis(aws, with_users=False))
-    return show.get_record(found[0].ami_id, aws)
+    current = [one for one in found if one.standing == "current"]
+    return show.get_record((current or found)[0].ami_id, aws)
 
 
 def _write(path: Path, text: str) -> None:
