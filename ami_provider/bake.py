@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
-from ami_provider import records, tags, timings, waiting
+from ami_provider import tags, timings, waiting
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import Aws
-from ami_provider.checksums import find_checksums, to_tags
-from ami_provider.cleaning import end_afterwards, remove_unless_good
-from ami_provider.course import IMAGE, LAUNCH, MODELS, Stage, expect, get_sizes, list_stages
-from ami_provider.errors import BakeError, StepError
+from ami_provider.building import build_image, count_stages, take_over
+from ami_provider.checksums import find_checksums
+from ami_provider.cleaning import remove_unless_good
+from ami_provider.course import MODELS
+from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import enable_image
-from ami_provider.image_state import Image, get_state, set_tags
-from ami_provider.images import create_image, find_image, wait_until_available
-from ami_provider.instance_state import MachineLostError
+from ami_provider.image_state import Image, get_state
+from ami_provider.images import find_image
 from ami_provider.job import Job
-from ami_provider.launch import list_choices
-from ami_provider.launching import list_fresh_first
 from ami_provider.lookups.existing import find_shared
-from ami_provider.machines import (
-    Machine,
-    find_machine,
-    find_machine_tags,
-    find_machines,
-    note_on_machine,
-    terminate_machine,
-    wait_until_ready,
-)
+from ami_provider.machines import find_machines, terminate_machine
 from ami_provider.ownership import claim_image
-from ami_provider.provision import provision
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
-from ami_provider.starting import NotAsFromScratchError, find_start, get_basis, launch_builder
+from ami_provider.starting import NotAsFromScratchError, find_start
 from ami_provider.verify import verify
 from ami_provider.wishes import find_record
-
-GRACE_MIN = 15
-"""Minutes beyond a stage's time-out after which a builder without its owner ends itself."""
 
 GIVE_UP_S = 60.0
 """How long an AMI may be disabled without being deleted, until the next create takes it."""
 
-SPARE_TAGS = 10
-"""Of a snapshot's 50 tags: left for tags that a user adds later."""
 MOST_USER_TAGS = 30
 """With more, an AMI that several stacks own and publish has no tag to spare for timings."""
 
@@ -132,9 +116,9 @@ def _bake(
         if image is None and (shared := find_shared(job.fingerprint, trusted_owners, job.aws)):
             return _take_shared(job, shared)
         if image is None:
-            image, told = _bake_image(job)
+            image, told = build_image(job)
         elif image.verified != tags.VERIFIED_YES:
-            image = _take_over(job, image)
+            image = take_over(job, image)
         else:
             _end_machines(job)  # Of a run that died just before its end.
         checks = site.verify != "off" or find_start(image)
@@ -170,65 +154,6 @@ def needs_check(image: Image, site: BuildSite) -> bool:
     return not image.verified or (image.verified == tags.VERIFIED_OFF and site.verify != "off")
 
 
-def _bake_image(job: Job) -> tuple[Image, dict[str, Any]]:
-    """A builder, the steps, an available AMI; on the next choice when a builder is taken away."""
-    lost: list[Machine] = []
-    while list_fresh_first(list_choices(job.site, job.site.instance_types), lost):
-        try:
-            with ExitStack() as undo:
-                return _bake_once(job, lost, undo)
-        except NotAsFromScratchError as error:
-            lost.pop()  # It was not taken away.
-            job.note(str(error))
-        except MachineLostError as error:
-            image = find_image(job)  # Begun in time, or by another run on the same machine.
-            if image is not None:
-                return _take_over(job, image), {}
-            _raise_if_failed_elsewhere(job, error)
-            job.note(f"{error}; next choice")
-    raise BakeError(
-        "every builder was taken away",
-        "\n".join(job.attempts),
-        "Use on-demand machines (capacity: on-demand), or other types and zones.",
-    )
-
-
-def _bake_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, dict[str, Any]]:
-    ready = _expect(job, LAUNCH)
-    with job.stages.stage(LAUNCH.what, expected_s=ready):
-        machine = find_machine(job, "builder", job.recipe.base.ami_id if job.refused else None)
-        if machine:
-            done = f", which has finished {machine.step}" if machine.step else ""
-            job.note(f"going on with {machine} of an earlier or another run{done}")
-            job.stages.is_partial = True
-            note_on_machine(job, machine.id, {tags.LINEAGE: tags.get_path(job.lineage)})
-        else:
-            minutes = job.site.timeouts.ready + GRACE_MIN
-            machine = launch_builder(job, minutes=minutes, lost=lost)
-        lost.append(machine)  # Unless it gets to the end.
-        job = _go_by(job, machine)
-        undo.enter_context(end_afterwards(job, machine))
-        wait_until_ready(job, machine, expected_s=ready)
-    told = provision(job, machine)
-    expected = _expect(job, IMAGE)
-    with job.stages.stage(IMAGE.what, expected_s=expected):
-        computed = told.get(MODELS.name, {}).get("models", {})
-        on_image = {tags.BASIS: get_basis(job)}
-        on_snapshots = _list_snapshot_tags(job, computed)
-        image = create_image(job, machine.id, on_snapshots, on_image=on_image)
-        undo.enter_context(remove_unless_good(job, image))
-        return wait_until_available(job, image, expected_s=expected), told
-
-
-def _list_snapshot_tags(job: Job, computed: Mapping[str, str]) -> dict[str, str]:
-    """What only the snapshots keep: computed checksums, the manifest, where the logs are."""
-    sums = to_tags(job.recipe, computed)
-    logs = f"{job.site.logs.rstrip('/')}/{job.ami_name}/" if job.site.logs else ""
-    others = len(job.get_tags("image")) + len(sums)
-    kept = records.to_tags(job.recipe.manifest(), logs=logs, others=others, spare=SPARE_TAGS)
-    return sums | kept
-
-
 def _get_timings_tag(job: Job) -> dict[str, str]:
     """How long each stage took, where this run did all of it once and the AMI's tags have room."""
     found = timings.to_timings(job.stages.timings, job.recipe, job.site)
@@ -237,49 +162,9 @@ def _get_timings_tag(job: Job) -> dict[str, str]:
     return {timings.KEY: timings.to_text(found)}
 
 
-def _go_by(job: Job, machine: Machine) -> Job:
-    """The job as whoever launched this builder began it."""
-    if machine.start:
-        start = machine.start
-        job.note(f"an incremental bake, number {start.generation} in a row: from {start.ami_id}")
-        job.stages.is_partial = True  # Its times say nothing of a full one's.
-        job = replace(job, start=start)
-    job.stages.total = _count_stages(job)
-    return job
-
-
-def _count_stages(job: Job) -> int:
-    checks = job.site.verify != "off"
-    return len(list_stages(job.recipe, verify=checks, incremental=bool(job.start)))
-
-
-def _raise_if_failed_elsewhere(job: Job, error: MachineLostError) -> None:
-    """Another run on this builder may have ended it for a failure that this run would meet too."""
-    why = find_machine_tags(job, error.machine_id, "builder").get(tags.FAILED)
-    if why:
-        raise StepError(
-            why,
-            f"Another run of the same bake met this on {error.machine_id}, where this one worked "
-            "too, and ended it.",
-            "The other run's output has the log. Correct the cause, then run `pulumi up` again.",
-        ) from None
-
-
 def _end_machines(job: Job) -> None:
     for machine in find_machines(job, "builder", "verifier"):
         terminate_machine(job, machine["InstanceId"])
-
-
-def _take_over(job: Job, image: Image) -> Image:
-    """An AMI that another run made, or still makes: wait for it, and let go of its builder."""
-    expected = _expect(job, IMAGE)
-    with job.stages.stage(f"wait for {image.id}", expected_s=expected):
-        set_tags(job.aws, (image.id,), {tags.LINEAGE: tags.get_path(job.lineage)})
-        with remove_unless_good(job, image):
-            image = wait_until_available(job, image, expected_s=expected)
-        for builder in find_machines(job, "builder"):
-            terminate_machine(job, builder["InstanceId"])
-    return image
 
 
 def _enable(job: Job, image: Image, keep: int) -> None:
@@ -333,12 +218,8 @@ def _create_job(
         stages=stages,
         user_tags=user_tags or {},
     )
-    stages.total = _count_stages(job)
+    stages.total = count_stages(job)
     return job
-
-
-def _expect(job: Job, stage: Stage) -> float | None:
-    return expect(stage.key, get_sizes(job.recipe, job.site))
 
 
 def _read_checksums(job: Job, image: Image, told: Mapping[str, Any]) -> dict[str, str]:

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from ami_provider import bake as baking
+from ami_provider import building, tags
 from ami_provider import provision as provisioning
-from ami_provider import tags
 from ami_provider.commands import run_command
 from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
@@ -43,7 +42,7 @@ class Outcome:
 @pytest.fixture(scope="module")
 def bakery() -> Iterator[Bakery]:
     with pytest.MonkeyPatch.context() as patch, open_bakery(patch, real=True) as bakery:
-        provision = baking.provision  # type: ignore[attr-defined]
+        provision = building.provision  # type: ignore[attr-defined]
 
         def provision_after_sabotage(job: Job, machine: Machine) -> dict[str, Any]:
             case = CASES.get(job.lineage.name)
@@ -51,7 +50,7 @@ def bakery() -> Iterator[Bakery]:
                 run_command(job.aws, machine.id, case.sabotage, timeout_s=60, why="sabotage")
             return provision(job, machine)
 
-        patch.setattr(baking, "provision", provision_after_sabotage)
+        patch.setattr(building, "provision", provision_after_sabotage)
         yield bakery
 
 
