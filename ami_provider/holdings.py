@@ -103,7 +103,12 @@ def list_amis(aws: Aws, lineage: str = "", *, with_users: bool = True) -> list[H
     if with_users:
         by_id = {image.id: image for image in images}
         wanted = [_with_users(aws, ami, by_id, wanted) for ami in wanted]
-    return sorted(wanted, key=lambda ami: (ami.created, ami.ami_id), reverse=True)
+    return sorted(wanted, key=_get_age, reverse=True)
+
+
+def _get_age(ami: HeldAmi) -> tuple[datetime, datetime, str]:
+    """What sorts AMIs by age: EC2 tells whole seconds, so owners' turns decide within one."""
+    return ami.created, max((one.since for one in ami.holders), default=ami.created), ami.ami_id
 
 
 def find_ami(aws: Aws, image_id: str) -> AmiRecord | None:

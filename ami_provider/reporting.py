@@ -45,7 +45,7 @@ def get_report(
     left out with the reason. Raises `BakeError`.
     """
     ami = record.ami
-    line = sorted(list_amis(aws, ami.lineage) if ami.lineage else [ami], key=_age, reverse=True)
+    line = list_amis(aws, ami.lineage) if ami.lineage else [ami]
     parts, note = find_parts(aws, record)
     return Report(
         ami=_describe(ami),
@@ -64,11 +64,6 @@ def get_report(
             "starts": "no file of jobs' starts was given (--starts).",
         },
     )
-
-
-def _age(ami: HeldAmi) -> tuple[datetime, datetime]:
-    """When it was made, by EC2's second, and when it was last taken, which comes in order."""
-    return ami.created, max((one.since for one in ami.holders), default=ami.created)
 
 
 def _describe(ami: HeldAmi) -> Ami:

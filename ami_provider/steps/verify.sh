@@ -13,11 +13,13 @@ refuse() {
 }
 
 # Seconds since 1970 when this machine's first process started: files older than that were baked in.
+# To the hundredth: an AMI may be booted within a second of what its builder wrote last.
 booted_at() {
     local ticks start
     ticks="$(getconf CLK_TCK 2>/dev/null || echo 100)"
     start="$(sed 's/^.*) //' /proc/1/stat | cut -d ' ' -f 20)"
-    echo $(($(awk '/^btime/ {print $2}' /proc/stat) + start / ticks))
+    awk -v now="$(date +%s.%N)" -v start="$start" -v ticks="$ticks" \
+        '{printf "%.2f\n", now - $1 + start / ticks}' /proc/uptime
 }
 
 # start_docker: fails, and says so, where it does not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,8 @@ class Gate:
     ) -> None:
         """Do it once, before or after the effect of the first call that `chosen` says yes to.
 
+        What is done before the effect and ends the client leaves the call without one.
+
         `chosen` is given the call's number from now on (from 1) and its action.
         """
         with self._lock:
@@ -76,6 +79,9 @@ class Gate:
                 moment = gate._enter(_name_action(self, body)) if ours else None
                 if moment == "before":
                     gate._act()
+                    if _is_gone(self.connection):
+                        self.close_connection = True  # Whoever asked is dead: nothing happens.
+                        return
                 upstream = http.client.HTTPConnection(*gate._target, timeout=300)
                 try:
                     upstream.putrequest(
@@ -110,6 +116,19 @@ class Gate:
             do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_PATCH = _forward  # noqa: N815
 
         return Handler
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    """Whether the other side has closed; a request that waits there is no sign of it."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        connection.setblocking(True)
 
 
 def _read_body(request: BaseHTTPRequestHandler) -> bytes:
