@@ -113,9 +113,10 @@ def run(
     wanted_signals: list[int] = []
 
     def forward(number: int, _: Any) -> None:
-        wanted_signals.append(number)
+        if not child:
+            wanted_signals.append(number)
         # A terminal's Ctrl-C reaches the child by itself: it is in the same process group.
-        if child and not (number == signal.SIGINT and sys.stdin.isatty()):
+        elif not (number == signal.SIGINT and sys.stdin.isatty()):
             child[0].send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -134,6 +135,8 @@ def run(
         except OSError as error:
             click.echo(f"{command[0]}: {error.strerror}", err=True)
             raise SystemExit(127) from None
+        for early in wanted_signals:  # Those that came while it was being started.
+            forward(early, None)
         status = child[0].wait()
     finally:
         cloud.close()

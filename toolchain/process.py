@@ -71,15 +71,25 @@ def run_in_foreground(
     Ctrl-C and SIGTERM are its own to answer (Pulumi ends what it is at first): it is never killed
     here. Raises OSError when it cannot be started.
     """
-    process = subprocess.Popen(list(command), cwd=cwd, env=None if env is None else dict(env))
+    came: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
 
     def forward(number: int, _: Any) -> None:
         # A terminal's Ctrl-C reaches the command by itself: it is in the same process group.
-        if not (number == signal.SIGINT and sys.stdin.isatty()):
-            process.send_signal(number)
+        if number == signal.SIGINT and sys.stdin.isatty():
+            return
+        if started:
+            started[0].send_signal(number)
+        else:
+            came.append(number)
 
+    # Before the command runs: what it writes can bring a signal while it is still being started.
     before = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
+        process = subprocess.Popen(list(command), cwd=cwd, env=None if env is None else dict(env))
+        started.append(process)
+        for number in came:
+            process.send_signal(number)
         return process.wait()
     finally:
         for number, handler in before.items():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -113,6 +114,26 @@ def test_pulumi_decides_itself_when_it_ends_after_a_signal(
     assert pulumi.with_name("log.ready").read_text() == "ready\n"
     process.send_signal(number)
     assert process.wait() == 3
+    assert pulumi.read_text().endswith("\ntidying up\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_pulumi_is_being_started_is_handed_on(
+    pulumi: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    for name in ("log.ready", "log.never"):
+        os.mkfifo(pulumi.with_name(name))
+
+    class Slow(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            assert pulumi.with_name("log.ready").read_text() == "ready\n"
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    before = signal.getsignal(number)
+    assert own_account.main(["up", "--stack", "local"]) == 3
+    assert signal.getsignal(number) is before
     assert pulumi.read_text().endswith("\ntidying up\n")
 
 
