@@ -93,7 +93,7 @@ def one_round(cloud: Cloud, pauses: Pauses) -> bool:
     for host in list(hosts(cloud).values()):
         if host.state != "GONE" and batch_hosts.is_gone(cloud, host):
             host.state = "GONE"
-    placing = Placing(cloud, pauses)
+    placing, began = Placing(cloud, pauses), cloud.latency.clock.now()
     with cloud.store.lock:
         for job in list(jobs(cloud).values()):
             _advance(cloud, job)
@@ -101,7 +101,8 @@ def one_round(cloud: Cloud, pauses: Pauses) -> bool:
         placing.place()
         placing.keep_least()
     for environment, host in placing.launches:
-        cloud.background("batch launch", partial(_launch, cloud, environment, host, pauses))
+        due = began + cloud.latency.draw("batch_scaling")
+        cloud.background("batch launch", partial(_launch, cloud, environment, host, pauses, due))
     _let_idle_go(cloud, set(placing.taken))
     advance_updates(cloud)
     batch_hosts.forget_gone(cloud)
@@ -139,8 +140,8 @@ def _cancel_stuck(cloud: Cloud) -> None:
                 break
 
 
-def _launch(cloud: Cloud, environment: Environment, host: Host, pauses: Pauses) -> None:
-    if cloud.pause(cloud.latency.due("batch_scaling")):
+def _launch(cloud: Cloud, environment: Environment, host: Host, pauses: Pauses, due: float) -> None:
+    if cloud.pause(due):
         return
     try:
         batch_hosts.launch(cloud, environment, host)

@@ -142,11 +142,11 @@ def _boot(cloud: Cloud, instance: Instance, turn: int) -> None:
         return
     with cloud.store.lock:
         if instance.state == "pending":
+            _comes_up(cloud, instance)
             instance.set_state("running")
-            _came_up(cloud, instance)
 
 
-def _came_up(cloud: Cloud, instance: Instance) -> None:
+def _comes_up(cloud: Cloud, instance: Instance) -> None:
     """From now the agent and the status checks need the time that the latency profile gives."""
     instance.agent_after = cloud.latency.due("agent_offline")
     instance.checked_after = cloud.latency.due("status_initializing")
@@ -176,7 +176,7 @@ def boot_again(cloud: Cloud, instance: Instance) -> None:
         say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
         _settle(cloud, instance, "stopped")
     else:
-        _came_up(cloud, instance)
+        _comes_up(cloud, instance)
 
 
 def stop(cloud: Cloud, instance: Instance, *, force: bool, why: tuple[str, str] = USER) -> Any:
@@ -201,7 +201,7 @@ def reboot(cloud: Cloud, instance: Instance) -> Any:
             boot_again(cloud, instance)
             return
         cloud.machines.reboot(instance.id)
-        _came_up(cloud, instance)
+        _comes_up(cloud, instance)
 
     return _job(cloud, instance, work)
 
@@ -236,10 +236,11 @@ def _go_down(
 
 def _begin_end(cloud: Cloud, instance: Instance, ending: str, why: tuple[str, str]) -> float:
     """Show the state on the way to the end state; when that one is due."""
-    instance.set_state("stopping" if ending == "stopped" else "shutting-down")
-    say_why(instance, why)
     stopping = ending == "stopped"
-    return cloud.latency.due("instance_stopping" if stopping else "instance_shutting_down")
+    due = cloud.latency.due("instance_stopping" if stopping else "instance_shutting_down")
+    instance.set_state("stopping" if stopping else "shutting-down")
+    say_why(instance, why)
+    return due
 
 
 def _settle_when_due(cloud: Cloud, instance: Instance, ending: str, due: float, turn: int) -> None:
