@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from inspect import isawaitable
 from typing import Any, Literal
 
-from pulumi import Input
+from pulumi import Input, Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,14 @@ class BuildSiteArgs:
 
 
 def to_inputs(value: Any) -> Any:
-    """Args as the plain data that Pulumi sends; what was not given is left out. Outputs stay."""
+    """Args as the plain data that Pulumi sends; what was not given is left out.
+
+    Outputs stay Outputs: of plain data, whatever args they turn out to hold.
+    """
+    if isinstance(value, Output):
+        return value.apply(to_inputs)
+    if isawaitable(value):
+        return Output.from_input(value).apply(to_inputs)
     if is_dataclass(value) and not isinstance(value, type):
         pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
         return {name: to_inputs(item) for name, item in pairs if item is not None}

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
@@ -26,10 +26,13 @@ REPOSITORY = re.compile(
 )
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SIGNED = re.compile(
-    r"(^|&)(X-Amz-Signature|X-Goog-Signature|Signature|AWSAccessKeyId|sig|(access_?|auth_?)?token)=",
+    r"(^|&)(X-Amz-Signature|X-Goog-Signature|Signature|AWSAccessKeyId|sig|(access_?|auth_?)?token"
+    r"|api_?key|passw(or)?d)=",
     re.IGNORECASE,
 )
 """What makes a URL a secret: S3's and CloudFront's, Google's and Azure's signatures, tokens."""
+URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
+"""What stays as it is where a URL's other characters are written as `%20` and so on."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 KEY = re.compile(
@@ -80,21 +83,32 @@ def _check_sha256(value: str) -> str:
     return value.lower()
 
 
+def _check_url(value: str) -> str:
+    """A web address that is no secret, as a request has it."""
+    parts = urlsplit(value)
+    if parts.username or parts.password:
+        raise ValueError(
+            "holds a user name or password, which would be kept in the state and the AMI's "
+            "manifest. Use a signed-in S3 object or a URL without credentials."
+        )
+    if SIGNED.search(parts.query):
+        raise ValueError(
+            "is a signed URL: it is a secret while it lasts, would be kept in the state and "
+            "the AMI's manifest, and changes with each signing. Give the object itself, as "
+            "s3://bucket/key, or a URL without a signature."
+        )
+    if re.search(r"[^\x21-\x7e]", value):
+        raise ValueError(
+            f"{value!r} has a blank or a character outside plain ASCII. A request has it as "
+            f"{quote(value.strip(), safe=URL_SAFE)!r}: write that."
+        )
+    return value
+
+
 def _check_source(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme in ("http", "https") and parts.netloc and len(parts.path) > 1:
-        if parts.username or parts.password:
-            raise ValueError(
-                "holds a user name or password, which would be kept in the state and the AMI's "
-                "manifest. Use a signed-in S3 object or a URL without credentials."
-            )
-        if SIGNED.search(parts.query):
-            raise ValueError(
-                "is a signed URL: it is a secret while it lasts, would be kept in the state and "
-                "the AMI's manifest, and changes with each signing. Give the object itself, as "
-                "s3://bucket/key, or a URL without a signature."
-            )
-        return value
+        return _check_url(value)
     if parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) and len(parts.path) > 1:
         return value
     if parts.scheme == "s3" and not BUCKET.fullmatch(parts.netloc):
@@ -192,8 +206,14 @@ def _model_faults(model: Model) -> Iterator[tuple[str, str]]:
             f"is given, but {model.source!r} is a prefix of many objects. Leave it out, or name "
             f"one object.",
         )
-    if model.checksums and not re.match(r"https?://[^/@]+/.", model.checksums):
-        yield "checksums", f"{model.checksums!r} is not an http(s) URL."
+    if model.checksums:
+        try:
+            _check_url(model.checksums)
+        except ValueError as error:
+            yield "checksums", str(error)
+        else:
+            if not re.match(r"https?://[^/]+/.", model.checksums):
+                yield "checksums", f"{model.checksums!r} is not an http(s) URL."
     if model.checksums and not model.is_http:
         yield "checksums", "is only for http(s) sources; S3 keeps checksums itself."
     if model.destination.endswith("/") and not model.is_prefix:

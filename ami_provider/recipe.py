@@ -162,6 +162,11 @@ class RootVolume(Frozen):
         return self
 
 
+IOPS_PER_GIB = {"gp3": 500, "io1": 50, "io2": 1000}
+MOST_IOPS = {"io1": 64000}
+"""EBS user guide, "EBS volume types"; gp3's first 3,000 IOPS are there whatever its size."""
+
+
 def _volume_faults(volume: RootVolume) -> Iterator[tuple[str, str]]:
     kind, iops, throughput = volume.type, volume.iops, volume.throughput
     if kind in ("io1", "io2") and iops is None:
@@ -172,6 +177,16 @@ def _volume_faults(volume: RootVolume) -> Iterator[tuple[str, str]]:
         yield "throughput", f"cannot be set for {kind}; use gp3."
     if kind == "gp3" and iops is not None and not 3000 <= iops <= 80000:
         yield "iops", f"must be 3000 to 80000 for gp3, not {iops}."
+    most = MOST_IOPS.get(kind)
+    if most and iops is not None and iops > most:
+        yield "iops", f"must be at most {most} for {kind}, not {iops}."
+    ratio = IOPS_PER_GIB.get(kind)
+    if ratio and iops is not None and iops > max(ratio * volume.size_gib, 3000 * (kind == "gp3")):
+        yield (
+            "iops",
+            f"{iops} needs size_gib of at least {-(-iops // ratio)}: EBS takes at most {ratio} "
+            f"IOPS for each GiB of {kind}, and this volume has {volume.size_gib}.",
+        )
     if kind == "gp3" and throughput is not None and throughput > max(iops or 3000, 3000) / 4:
         yield "throughput", f"{throughput} MiB/s needs iops of at least {throughput * 4} on gp3."
     if kind in ("gp2", "io1") and volume.size_gib > 16384:

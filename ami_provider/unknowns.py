@@ -31,6 +31,8 @@ STAND_INS: dict[str, Any] = {
 
 An unknown value that has none is left out, so that its default stands in.
 """
+NAMED_BY_USERS = ("tags", "extra")
+"""What holds values whose names are the user's own: a tag `models` is no list of models."""
 ITEMS = {
     "subnet_ids": "subnet-{:08x}",
     "security_group_ids": "sg-{:08x}",
@@ -112,6 +114,8 @@ def _replace(item: Any, path: Path) -> tuple[Any, frozenset[str]]:
 
 def _stand_in(path: Path) -> Any:
     last, above = path[-1], path[-2] if len(path) > 1 else ""
+    if above in NAMED_BY_USERS:
+        return None
     if isinstance(last, int):
         return _item(str(above), last)
     if isinstance(above, int) and path[-3] == "copies" and last == "region":

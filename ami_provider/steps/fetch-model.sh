@@ -67,7 +67,8 @@ sign_in() {
 
 # request RANGE: one GET of these bytes to standard output. Its headers and errors are kept for the others below.
 request() {
-    local arguments=(-sS --fail --connect-timeout 15 --speed-limit 1000 --speed-time 60 --range "$1" --dump-header "$notes.headers")
+    # An address is taken as it is: brackets name no series of files, dots no folder above.
+    local arguments=(-sS --fail --globoff --path-as-is --connect-timeout 15 --speed-limit 1000 --speed-time 60 --range "$1" --dump-header "$notes.headers")
     : >"$notes.headers"
     if [[ "$kind" == s3 ]]; then
         if [[ "$etag" != - ]]; then arguments+=(-H "If-Match: \"$etag\""); fi
@@ -112,7 +113,7 @@ copied() {
 # S3's own code for a refusal, which stands in the body of its answer.
 ask_why() {
     [[ "$kind" == s3 ]] || return 0
-    { signed_curl s3 "$region" -sS --max-time 20 --range 0-0 "$url" 2>/dev/null || true; } |
+    { signed_curl s3 "$region" -sS --globoff --path-as-is --max-time 20 --range 0-0 "$url" 2>/dev/null || true; } |
         head -c 2000 | sed -n 's:.*<Code>\([A-Za-z]*\)</Code>.*:\1:p' | head -n 1
 }
 

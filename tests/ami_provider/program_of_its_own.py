@@ -39,12 +39,17 @@ class Uploaded(Resource):
         super().__init__(Upload(), name, {"repository_url": None, "bucket": None})
 
 
+def list_images(url: str) -> list[ContainerImageArgs]:
+    """Args may come out of an Output as well as hold some, as the model's do."""
+    return [ContainerImageArgs(repository=url, tag="latest")]
+
+
 uploaded = Uploaded("uploaded")
 source = pulumi.Output.concat("s3://", uploaded.bucket, "/m.pt")
 ami = BakedAmi(
     "own",
     recipe=ImageRecipeArgs(
-        images=[ContainerImageArgs(repository=uploaded.repository_url, tag="latest")],
+        images=uploaded.repository_url.apply(list_images),
         models=[ModelArgs(source=source, destination="/opt/ml/models/m.pt")],
     ),
     site=BuildSiteArgs(

@@ -295,6 +295,18 @@ def test_s3_is_asked_with_a_signature_that_botocore_agrees_to(
     assert TOKEN not in kept
 
 
+def test_an_address_and_a_place_are_taken_as_they_are(machine: Scratch, server: Server) -> None:
+    """Brackets name no series of files, dots no folder above; nor does a place's name expand."""
+    sha256 = server.put("/v[1-2]/../{a,b}.bin", BYTES)
+    place = "/opt/m/x:1,%20+[a]*{b}~#=@.bin"
+    machine.give("models.tsv", line(server, "/v[1-2]/../{a,b}.bin", place, sha256=sha256))
+
+    machine.run(STEP)
+
+    assert (machine.root / place[1:]).read_bytes() == BYTES
+    assert machine.result(STEP)["models"] == {place: sha256}
+
+
 def test_an_object_without_a_known_checksum_is_fetched_once_by_one_builder(
     machine: Scratch, server: Server
 ) -> None:

@@ -43,6 +43,13 @@ def test_two_models_with_unknown_places_do_not_clash() -> None:
     }
 
 
+def test_a_tag_may_have_the_name_of_an_input() -> None:
+    given = inputs() | {"tags": {"models": UNKNOWN, "copies": UNKNOWN, "team": "vision"}}
+    asked = read_inputs(given)
+    assert asked.unknown == {"tags.models", "tags.copies"}
+    assert asked.site.tags == {"team": "vision"}
+
+
 def test_known_data_stays_as_it_is() -> None:
     assert replace_unknown(inputs()) == (inputs(), frozenset())
 
