@@ -174,11 +174,14 @@ def _read_all(given: Props) -> tuple[Asked, list[Fault]]:
     try:
         return read_inputs(given), []
     except FaultsError as error:
-        try:
-            asked = read_inputs(put_unknown(given, [fault.path for fault in error.faults]))
-        except FaultsError:
-            raise error from None
-        return asked, list(error.faults)
+        paths = [fault.path for fault in error.faults]
+        # Two that contradict each other: one alone is no better, so what holds both is left out.
+        for without in (paths, [path.rpartition(".")[0] for path in paths]):
+            try:
+                return read_inputs(put_unknown(given, filter(None, without))), list(error.faults)
+            except FaultsError:
+                continue
+        raise
 
 
 def _parse_owners(value: Any, faults: list[Fault]) -> tuple[str, ...]:
