@@ -20,7 +20,7 @@ from ami_provider import (
     TimeoutsArgs,
 )
 from ami_provider.access import BuilderAccess
-from batch import GpuBatch, GpuBatchArgs, JobArgs
+from batch import AmiContent, GpuBatch, GpuBatchArgs, JobArgs
 from batch.network import create_way_out
 from settings import Settings, read_settings
 
@@ -143,6 +143,7 @@ def batch_args(
     return GpuBatchArgs(
         ami_id=ami.ami_id,
         ami_family=settings.family,
+        ami_content=ami.sizes.apply(lambda sizes: AmiContent(**sizes) if sizes else None),
         image_uri=ami.images.apply(lambda images: str(images[0]["uri"])),
         region=settings.region,
         subnet_ids=settings.subnet_ids,

@@ -80,7 +80,7 @@ def _build_once(job: Job, lost: list[Machine], undo: ExitStack) -> tuple[Image, 
     expected = _expect(job, IMAGE)
     with job.stages.stage(IMAGE.what, expected_s=expected):
         computed = told.get(MODELS.name, {}).get("models", {})
-        on_image = {tags.BASIS: get_basis(job)}
+        on_image = {tags.BASIS: get_basis(job.recipe)}
         on_snapshots = _list_snapshot_tags(job, computed)
         image = create_image(job, machine.id, on_snapshots, on_image=on_image)
         undo.enter_context(remove_unless_good(job, image))

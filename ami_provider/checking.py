@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ami_provider.aws import Aws, get_aws
+from ami_provider.content_sizes import to_sizes
 from ami_provider.contents import Frozen
 from ami_provider.faults import Fault, FaultsError, Model, parse
 from ami_provider.fingerprint import fingerprint, whole_numbers
@@ -247,6 +248,7 @@ def _derived(recipe: ResolvedRecipe | None, asked: Asked) -> Props:
         "manifest": recipe.manifest(),
         "region": asked.site.region,
         "resolved": recipe.model_dump(mode="json", exclude_none=True),
+        "sizes": to_sizes(recipe),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,9 +21,11 @@ from ami_provider.course import (
     GIB,
     UNPACKED,
     Sizes,
+    Stage,
     get_sizes,
     list_stages,
 )
+from ami_provider.job import Start
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite
 from ami_provider.stages import format_seconds
@@ -50,13 +52,16 @@ class Forecast:
 
     `why` says why it is adopted or baked. `not_known` names what is missing for a duration; then
     `seconds` and the costs are None. `earlier` is how many earlier bakes it goes by. Storage is
-    that of the whole volume, the most there can be.
+    that of the whole volume, the most there can be. Where incremental bakes are asked for, `start`
+    is what this one starts from, or `why_full` says why it starts from the base AMI.
     """
 
     outcome: Outcome
     why: str
     ami_id: str = ""
     owner_id: str = "self"
+    start: Start | None = None
+    why_full: str = ""
     stages: tuple[StageForecast, ...] = ()
     earlier: int = 0
     not_known: tuple[str, ...] = ()
@@ -73,10 +78,11 @@ class Forecast:
         return sum(stage.seconds or 0.0 for stage in self.stages)
 
     def to_lines(self) -> tuple[str, ...]:
-        """For `pulumi preview`: one line, or three where a bake is coming."""
+        """For `pulumi preview`: one line, or three where a bake is coming, or four where it might
+        be an incremental one."""
         if self.outcome != "bake":
             return (self.why,)
-        return (self.why, _tell_duration(self), _tell_costs(self))
+        return (self.why, *_tell_start(self), _tell_duration(self), _tell_costs(self))
 
 
 def forecast_bake(
@@ -84,16 +90,20 @@ def forecast_bake(
     site: BuildSite,
     why: str,
     *,
+    start: Start | str | None = None,
     earlier: Sequence[Timings] = (),
     price: Price | None = None,
 ) -> Forecast:
     """The forecast of a bake that is coming.
 
+    `start` is what an incremental one starts from, or why it is none; None if nobody asked.
     `earlier` are the lineage's bakes, `price` the one that the builder and the verifier will have
     at their first choice; None leaves the bake's cost unknown.
     """
     sizes = get_sizes(recipe, site)
-    stages = tuple(_list_stages(recipe, site, sizes, earlier))
+    chosen = start if isinstance(start, Start) else None
+    found = list_stages(recipe, verify=site.verify != "off", incremental=bool(chosen))
+    stages = tuple(_foresee_stages(found, sizes, earlier))
     unknown = tuple(_find_unknown(recipe))
     month = get_month_usd(max(recipe.root_volume.size_gib, recipe.base.size_gib))
     bake_usd = break_even = None
@@ -110,6 +120,8 @@ def forecast_bake(
     return Forecast(
         outcome="bake",
         why=why,
+        start=chosen,
+        why_full=start if isinstance(start, str) else "",
         stages=stages,
         earlier=len(earlier) if any(s.basis == "earlier" for s in stages) else 0,
         not_known=unknown,
@@ -136,12 +148,12 @@ def _get_loading_usd(sizes: Sizes) -> float:
     return INITIALIZATION_USD_GIB * (BASE_USED_GIB + sizes.content / GIB) if sizes.rate else 0.0
 
 
-def _list_stages(
-    recipe: ResolvedRecipe, site: BuildSite, sizes: Sizes, earlier: Sequence[Timings]
+def _foresee_stages(
+    stages: Sequence[Stage], sizes: Sizes, earlier: Sequence[Timings]
 ) -> list[StageForecast]:
     """Extra steps are one stage: earlier bakes have them as one."""
     found: dict[str, StageForecast] = {}
-    for stage in list_stages(recipe, verify=site.verify != "off"):
+    for stage in stages:
         if stage.key in found:
             continue
         seconds, basis = estimate(stage.key, sizes, earlier)
@@ -153,6 +165,18 @@ def _list_stages(
 def _find_unknown(recipe: ResolvedRecipe) -> list[str]:
     images = [f"the layers of {i.label}" for i in recipe.images if i.size_bytes is None]
     return [*images, *(f"the model {m.name}" for m in recipe.models if m.size_bytes is None)]
+
+
+def _tell_start(forecast: Forecast) -> Iterator[str]:
+    if forecast.start:
+        start = forecast.start
+        yield (
+            f"an incremental bake, number {start.generation} in a row: it starts from "
+            f"{start.ami_id} and pulls only what is missing there; the forecast below counts "
+            f"all of it."
+        )
+    elif forecast.why_full:
+        yield f"{forecast.why_full}."
 
 
 def _tell_duration(forecast: Forecast) -> str:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ami_provider.aws import Aws
+from ami_provider.errors import BakeError
 from ami_provider.forecast import Forecast, forecast_bake
+from ami_provider.job import Start
 from ami_provider.lookups.prospects import find_prospects, find_web_sizes
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
+from ami_provider.unknowns import touches
 
 
 def get_forecast(
@@ -37,6 +40,23 @@ def get_forecast(
     if recipe is None:
         why = "whether an AMI is baked shows once all inputs are known; no forecast until then."
         return Forecast(outcome="unknown", why=why)
-    earlier, price = find_prospects(site, lineage, aws, unknown=unknown)
+    start = None
+    if site.incremental and not touches(unknown, "site.incremental"):
+        start = _find_start(recipe, site, lineage, aws)
+    earlier, price = find_prospects(
+        site, lineage, aws, incremental=isinstance(start, Start), unknown=unknown
+    )
     why = "no AMI has this content yet: one is baked."
-    return forecast_bake(find_web_sizes(recipe), site, why, earlier=earlier, price=price)
+    return forecast_bake(
+        find_web_sizes(recipe), site, why, start=start, earlier=earlier, price=price
+    )
+
+
+def _find_start(recipe: ResolvedRecipe, site: BuildSite, lineage: Lineage, aws: Aws) -> Start | str:
+    """As the bake will decide by what is there then; a look that fails refuses no preview."""
+    from ami_provider.starting import consider_start  # Only few need it, and all that it loads.
+
+    try:
+        return consider_start(recipe, site, lineage, aws)
+    except BakeError as error:
+        return f"whether it starts from an earlier AMI is not known: {error.brief}"

@@ -7,7 +7,7 @@ from typing import Any
 Props = dict[str, Any]
 
 GIVEN = ("recipe", "site", "tags", "keep", "publication", "trusted_owners", "lineage")
-DERIVED = ("fingerprint", "images", "manifest", "region", "resolved")
+DERIVED = ("fingerprint", "images", "manifest", "region", "resolved", "sizes")
 """What a check adds to the inputs. They are inputs so that a preview knows them."""
 OUTPUTS = (
     "ami_id",
@@ -20,6 +20,7 @@ OUTPUTS = (
     "owner_id",
     "published",
     "region",
+    "sizes",
     "snapshot_ids",
 )
 """What programs see of it."""

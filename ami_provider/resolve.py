@@ -91,7 +91,12 @@ def _ask_base(
 ) -> str | None:
     if touches(unknown, "recipe.base"):
         return None
-    return keeps.ami_id if keeps and policy == "never" else get_newest_id(recipe.base, aws)
+    try:
+        return get_newest_id(recipe.base, aws)
+    except FaultsError:
+        if keeps and policy == "never":
+            return keeps.ami_id  # It was only to be told of.
+        raise
 
 
 def _with_base(
@@ -121,10 +126,12 @@ def _with_base(
     assert newest is not None
     if keeps and newest == keeps.ami_id:
         return Resolution(build(keeps))
+    if keeps and policy == "never":
+        return Resolution(build(keeps), (_newer(newest, keeps.ami_id, policy),))
     if keeps and kept and policy == "with-content":
         same = build(keeps)
         if same.manifest() == kept.manifest():
-            return Resolution(same, (_newer(newest, keeps.ami_id),))
+            return Resolution(same, (_newer(newest, keeps.ami_id, policy),))
     fresh = build(get_base(recipe.base, newest, aws))
     if policy != "with-content":
         return Resolution(fresh)
@@ -132,16 +139,19 @@ def _with_base(
     if twin in (None, newest):
         return Resolution(fresh)
     try:
-        return Resolution(build(get_base(recipe.base, twin, aws)), (_newer(newest, twin),))
+        return Resolution(build(get_base(recipe.base, twin, aws)), (_newer(newest, twin, policy),))
     except FaultsError:
         return Resolution(fresh)  # AWS has withdrawn the older base AMI.
 
 
-def _newer(newest: str, used: str) -> str:
-    return (
-        f"a newer base AMI is out: {newest} (this image has {used}). It comes with the next "
-        f"change of content; base_update=always takes it now."
-    )
+def _newer(newest: str, used: str, policy: BaseUpdate) -> str:
+    out = f"a newer base AMI is out: {newest} (this image has {used})."
+    if policy == "never":
+        return (
+            f"{out} It stays out with base_update=never; with-content takes it with the next "
+            f"change of content, always takes it now."
+        )
+    return f"{out} It comes with the next change of content; base_update=always takes it now."
 
 
 def _listed_clashes(models: Iterable[ResolvedModel]) -> list[Fault]:

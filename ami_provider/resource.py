@@ -67,6 +67,10 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
     """Container images: `repository`, `tag` (or ""), `digest`, and `uri` for job definitions."""
     model_checksums: pulumi.Output[dict[str, str]]
     """Every model's SHA-256 by its path on the image, as it was baked."""
+    sizes: pulumi.Output[dict[str, Any]]
+    """How much is in it, about, in bytes: `image_bytes` (unpacked), `model_bytes`, `snapshot_bytes`
+    (both, with the base system), and `is_whole`, False where a size is not known and counts as 0.
+    Known at preview. None until the next change, where an earlier version of this made the AMI."""
     snapshot_ids: pulumi.Output[list[str]]
     """The EBS snapshots behind the AMI."""
     region: pulumi.Output[str]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ami_provider import tags
+from ami_provider.aws import Aws
 from ami_provider.basis import describe_basis, find_obstacle, read_generation
 from ami_provider.errors import BakeError, StepError, is_not_found
 from ami_provider.image_state import Image, set_tags
@@ -13,7 +14,9 @@ from ami_provider.job import Job, Start
 from ami_provider.launching import launch_machine
 from ami_provider.machines import Machine
 from ami_provider.ownership import list_held, read_claims
+from ami_provider.resolved import ResolvedRecipe
 from ami_provider.running import read_own_scripts
+from ami_provider.site import BuildSite, Lineage
 
 WRONG_LINES = 3
 """Of what verification found wrong, so many lines are told before the full bake begins."""
@@ -26,9 +29,9 @@ class NotAsFromScratchError(Exception):
     """
 
 
-def get_basis(job: Job) -> str:
-    """What the tag `tags.BASIS` says on the AMI of this bake."""
-    return describe_basis(job.recipe.manifest(), read_own_scripts())
+def get_basis(recipe: ResolvedRecipe) -> str:
+    """What the tag `tags.BASIS` says on an AMI that this program bakes of the recipe."""
+    return describe_basis(recipe.manifest(), read_own_scripts())
 
 
 def launch_builder(job: Job, *, minutes: int, lost: Iterable[Machine]) -> Machine:
@@ -55,22 +58,32 @@ def choose_start(job: Job) -> Start | None:
     """The lineage's last AMI, if incremental bakes are asked for and it will do; says why not."""
     if not job.site.incremental or job.refused:
         return None
-    held = list_held(job.aws, job.lineage)
-    claims = read_claims(held, job.lineage)
+    found = consider_start(job.recipe, job.site, job.lineage, job.aws)
+    if isinstance(found, Start):
+        return found
+    job.note(found)
+    return None
+
+
+def consider_start(
+    recipe: ResolvedRecipe, site: BuildSite, lineage: Lineage, aws: Aws
+) -> Start | str:
+    """The lineage's last AMI where an incremental bake may start from it, else why none may: one
+    call, which changes nothing. Raises `BakeError`."""
+    held = list_held(aws, lineage)
+    claims = read_claims(held, lineage)
     if not claims:
-        job.note(f"a full bake: there is no earlier AMI in {job.site.region} to start from")
-        return None
+        return f"a full bake: there is no earlier AMI in {site.region} to start from"
     last = held[max(claims, key=lambda image_id: claims[image_id].turn)]
     obstacle = find_obstacle(
         last.tags,
         last.state,
-        basis=get_basis(job),
-        limit=job.site.incremental,
-        verify=job.site.verify,
+        basis=get_basis(recipe),
+        limit=site.incremental,
+        verify=site.verify,
     )
     if obstacle:
-        job.note(f"a full bake, not one from {last.id}: {obstacle}")
-        return None
+        return f"a full bake, not one from {last.id}: {obstacle}"
     return Start(ami_id=last.id, generation=read_generation(last.tags) + 1)
 
 

@@ -28,6 +28,19 @@ class JobArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AmiContent:
+    """How much is in an AMI, in bytes; estimates will do."""
+
+    image_bytes: float
+    """Of the job's container images, unpacked."""
+    model_bytes: float
+    snapshot_bytes: float
+    """Both, with the base system: what a new volume is loaded with."""
+    is_whole: bool = True
+    """False where some of it is not known and counts as 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GpuBatchArgs:
     """The AMI, the image that is in it, where machines start, and how many."""
 
@@ -35,6 +48,8 @@ class GpuBatchArgs:
     """The AMI of every machine. A new one updates the compute environment in place."""
     ami_family: Input[Literal["al2023", "al2"]] = "al2023"
     """Which Amazon Linux the AMI is; Batch wants to know it as the environment's image type."""
+    ami_content: Input[AmiContent | None] | None = None
+    """For one line that says how long a job takes to start from it; without this nothing does."""
     image_uri: Input[str]
     """`repository@sha256:digest`, exactly as it was pulled into the AMI: the ECS agent takes the
     cached image only where the whole string is the same."""

@@ -20,6 +20,7 @@ from batch.machines import (
 from batch.network import create_way_out
 from batch.rollout import RollOut
 from batch.service_roles import ServiceRoles
+from batch.start_line import tell_start
 
 
 class GpuBatch(pulumi.ComponentResource):
@@ -87,6 +88,7 @@ class GpuBatch(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self, depends_on=environments),
         )
         job = self._job_definition(logs, done)
+        tell_start(args, self)
 
         self.launch_template_id = template.id
         self.launch_template_version = template.latest_version

@@ -64,12 +64,14 @@ def create_launch_template(
         "throughput": args.volume_throughput,
         "delete_on_termination": "true",
     }
-    at_once = args.max_vcpus + args.on_demand_max_vcpus
-    shared = {"instance_types": args.instance_types, "max_vcpus": at_once}
-    rate = initialization_rate(args.volume_initialization_rate, **shared)  # type: ignore[arg-type]
+    rate = get_volume_rate(args)
     if rate is not None:
         volume["volume_initialization_rate"] = rate
-    warning = rate_warning(args.volume_initialization_rate, **shared)  # type: ignore[arg-type]
+    warning = rate_warning(
+        args.volume_initialization_rate,
+        instance_types=args.instance_types,
+        max_vcpus=_count_vcpus(args),
+    )
     if warning:
         pulumi.log.warn(warning, opts.parent)
     tags = {"Name": name, **args.tags}
@@ -90,6 +92,20 @@ def create_launch_template(
         tags=args.tags,
         opts=opts,
     )
+
+
+def get_volume_rate(args: GpuBatchArgs) -> int | None:
+    """MiB/s at which EBS loads a new root volume; None as EBS pleases."""
+    return initialization_rate(
+        args.volume_initialization_rate,
+        instance_types=args.instance_types,
+        max_vcpus=_count_vcpus(args),
+    )
+
+
+def _count_vcpus(args: GpuBatchArgs) -> int:
+    """The most vCPUs that all environments together have at once."""
+    return args.max_vcpus + args.on_demand_max_vcpus
 
 
 def keep_snapshot_ready(name: str, args: GpuBatchArgs, opts: ResourceOptions) -> None:

@@ -67,6 +67,21 @@ def test_other_bytes_of_a_model_replace_and_say_so(account: Account) -> None:
     assert change.lines[1].startswith("  model yolo.pt: sha256 ")
 
 
+def test_how_much_is_in_it_is_told_and_is_no_change(account: Account) -> None:
+    given = account.inputs()
+    checked = check(account, given).inputs
+    layers = sum(checked["resolved"]["images"][0]["layer_bytes"])
+    models = sum(model["size_bytes"] for model in checked["resolved"]["models"])
+    assert checked["sizes"] == {
+        "image_bytes": 2 * layers,
+        "model_bytes": models,
+        "snapshot_bytes": 6 * 1024**3 + 2 * layers + models,
+        "is_whole": True,
+    }
+    before = {key: value for key, value in checked.items() if key != "sizes"}  # as of old states
+    assert not compare(before, check(account, given, before).inputs).changes
+
+
 def test_a_newer_base_ami_alone_is_told_and_not_taken(account: Account) -> None:
     olds = check(account, account.inputs()).inputs
     newer = account.publish_base(1)
@@ -96,9 +111,28 @@ def test_the_policies_always_and_never(account: Account) -> None:
     assert check(account, given, olds).inputs["manifest"]["base"]["ami_id"] == newer
     given["site"]["base_update"] = "never"
     given["recipe"]["root_volume"] = {"size_gib": 40}
-    kept = check(account, given, olds).inputs["manifest"]
+    checked = check(account, given, olds)
+    kept = checked.inputs["manifest"]
     assert kept["base"]["ami_id"] == account.bases[0]
     assert kept["root_volume"]["size_gib"] == 40
+    assert [note for note in checked.notes if "base AMI" in note] == [
+        f"a newer base AMI is out: {newer} (this image has {account.bases[0]}). It stays out with "
+        f"base_update=never; with-content takes it with the next change of content, always takes "
+        f"it now."
+    ]
+
+
+def test_with_never_the_base_ami_stays_where_nobody_can_tell_of_a_newer_one(
+    account: Account,
+) -> None:
+    given = account.inputs()
+    given["site"]["base_update"] = "never"
+    olds = check(account, given).inputs
+    silent = Refusing(account.aws, get_parameter="AccessDeniedException")
+
+    checked = check_inputs(olds, given, lambda _: silent)  # type: ignore[arg-type, return-value]
+
+    assert (checked.inputs, checked.notes) == (olds, ())
 
 
 def test_a_new_stack_takes_the_base_of_an_ami_with_the_same_content(account: Account) -> None:

@@ -14,6 +14,7 @@ from ami_provider.aws import Aws
 from ami_provider.bake import bake
 from ami_provider.basis import describe_basis, find_obstacle
 from ami_provider.errors import BakeError
+from ami_provider.forecasting import get_forecast
 from ami_provider.image_removal import delete_image, disable_image
 from ami_provider.image_state import read_image
 from ami_provider.job import Start
@@ -147,10 +148,18 @@ def list_steps(bakery: Bakery) -> list[str]:
     return [line for line in lines if "run.sh 35-remove-former" in line]
 
 
+def foresee(bakery: Bakery, recipe: ResolvedRecipe, site: BuildSite) -> str:
+    """The second line of what a preview says of a bake: where it starts from, if that is asked."""
+    told = get_forecast(recipe, None, site, bakery.lineage(), bakery.aws)
+    return told.to_lines()[1]
+
+
 def test_bakes_start_from_the_last_ami_until_so_many_were_made(bakery: Bakery) -> None:
     site, base = bakery.site(incremental=2), bakery.resolve().base.ami_id
-    baked = [bakery.bake(recipe(bakery, number), site) for number in range(4)]
-    ids = [image.ami_id for image in baked]
+    foreseen, ids = [], []
+    for number in range(4):
+        foreseen.append(foresee(bakery, recipe(bakery, number), site))
+        ids.append(bakery.bake(recipe(bakery, number), site).ami_id)
 
     assert get_starts(bakery) == [base, ids[0], ids[1], base]
     noted = [get_tags(bakery, image_id) for image_id in ids]
@@ -165,6 +174,13 @@ def test_bakes_start_from_the_last_ami_until_so_many_were_made(bakery: Bakery) -
         f"an incremental bake, number 2 in a row: from {ids[1]}",
         f"a full bake, not one from {ids[2]}: 2 were made since the last full bake",
     ]
+    pulls = "and pulls only what is missing there; the forecast below counts all of it."
+    assert foreseen == [
+        f"{told[0]}.",
+        f"an incremental bake, number 1 in a row: it starts from {ids[0]} {pulls}",
+        f"an incremental bake, number 2 in a row: it starts from {ids[1]} {pulls}",
+        f"{told[3]}.",
+    ]
     assert bakery.count() == {"machines": 0, "volumes": 0, "images": 4, "snapshots": 4}
 
 
@@ -173,6 +189,7 @@ def test_it_has_to_be_asked_for(bakery: Bakery) -> None:
     bakery.bake(recipe(bakery, 2))
     bakery.bake(recipe(bakery, 3), bakery.site(incremental=9), bakery.lineage("another"))
 
+    assert foresee(bakery, recipe(bakery, 4), bakery.site()).startswith("it takes about")
     assert set(get_starts(bakery)) == {bakery.resolve().base.ami_id}
     assert [line for line in bakery.said if "full bake" in line] == [
         "a full bake: there is no earlier AMI in ap-northeast-2 to start from"
@@ -195,6 +212,16 @@ def test_an_ami_that_is_not_to_be_had_is_not_started_from(bakery: Bakery) -> Non
     assert tags.FROM not in get_tags(bakery, third.ami_id)
     assert f"a full bake, not one from {first.ami_id}: it is disabled" in bakery.said
     assert f"a full bake: {second.ami_id} is gone" in bakery.said
+
+
+def test_a_preview_that_may_not_look_for_a_start_says_so_and_goes_on(bakery: Bakery) -> None:
+    denied = Fault(fault="error", action="DescribeImages", code="UnauthorizedOperation", status=403)
+    changed = recipe(bakery, 1)
+    bakery.cloud.faults = Faults([denied])
+
+    told = foresee(bakery, changed, bakery.site(incremental=2))
+
+    assert told.startswith("whether it starts from an earlier AMI is not known: ")
 
 
 LEFT = "not right (former-left): an image\nbaked-ami-failure: former-left: 1 checks\n"

@@ -11,7 +11,7 @@ import pulumi.runtime
 import pytest
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 
-from batch import GpuBatch, GpuBatchArgs
+from batch import AmiContent, GpuBatch, GpuBatchArgs
 from batch.environments import find_warning
 
 AMI = "ami-0123456789abcdef0"
@@ -293,3 +293,36 @@ def test_an_environment_that_cannot_change_in_place_is_warned_of(cloud: Cloud) -
     environment = cloud.made["ComputeEnvironment"]
     assert environment["computeResources"]["allocationStrategy"] == "BEST_FIT"
     assert "updatePolicy" not in environment
+
+
+CONTENT = AmiContent(image_bytes=17e9, model_bytes=1.85e9, snapshot_bytes=25 * 1024**3)
+LESS = AmiContent(image_bytes=17e9, model_bytes=0, snapshot_bytes=24e9, is_whole=False)
+SLOW: dict[str, Any] = {"volume_initialization_rate": "off"}
+READY = {"fast_snapshot_restore_zones": ["ap-northeast-2a"], "snapshot_id": "snap-1"}
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "told"),
+    [
+        (CONTENT, {}, "about 2 min from this AMI, 6-9 min on the plain base AMI"),
+        (CONTENT, SLOW, "about 2-7 min from this AMI, 6-9 min on the plain base AMI"),
+        (CONTENT, SLOW | READY, "about 2 min from this AMI, 6-9 min on the plain base AMI"),
+        (CONTENT, {"max_vcpus": 400}, "about 2-7 min from this AMI, 6-9 min"),  # no rate left
+        (LESS, {}, "at least 1-2 min from this AMI, 5-8 min on the plain base AMI"),
+        (None, {}, None),
+    ],
+)
+def test_it_says_how_long_a_job_takes_to_start(
+    cloud: Cloud,
+    caplog: pytest.LogCaptureFixture,
+    content: AmiContent | None,
+    given: dict[str, Any],
+    told: str | None,
+) -> None:
+    caplog.set_level("INFO")
+
+    make(ami_content=pulumi.Output.from_input(content), **given)
+
+    said = [line for line in caplog.messages if "a job on a new machine starts in" in line]
+    assert len(said) == (1 if told else 0)
+    assert not told or f"starts in {told}" in said[0]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from batch.start_model import FIGURES, VARIANTS, Sizes, main, model_start, table
+from batch.start_model import main, table
+from batch.starts import FIGURES, VARIANTS, Sizes, model_start
 
 MEASURED = {
     "jobs": {

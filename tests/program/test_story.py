@@ -101,9 +101,13 @@ def made_since(cloud: LocalCloud, before: int) -> list[str]:
 def test_the_first_up_gives_nine_outputs_and_an_ami_in_batch(
     cloud: LocalCloud, stack: Stack, told: Told
 ) -> None:
-    stack.up()
+    run = stack.up()
     told.outputs = stack.outputs()
     assert set(told.outputs) == OUTPUTS
+    # The preview knows the AMI's content, though not its ID.
+    preview, _, update = run.text.partition("Updating (")
+    for shown in (preview, update):
+        assert "a job on a new machine starts in about 1-2 min from this AMI" in shown
     assert_batch_uses_the_ami(cloud, told.outputs)
     assert_inventory_is_one_stack(cloud, told.outputs)
     told.digests.append(told.outputs["manifest"]["images"][0]["digest"])
