@@ -1,1 +1,1 @@
-"""Three IAM policy documents: for who runs `pulumi`, for the builder, for the Batch machines."""
+"""Four IAM policy documents: who runs `pulumi`, who previews, the builder, the Batch machines."""

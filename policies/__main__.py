@@ -1,4 +1,4 @@
-"""`python -m policies [--stack NAME] [--write FOLDER]`: the three documents of a stack as JSON."""
+"""`python -m policies [--stack NAME] [--write FOLDER]`: the documents of a stack as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
     "--write", type=click.Path(file_okay=False, path_type=Path), help="Folder for a file each."
 )
 def main(stack: str, account: str | None, project: str, write: Path | None) -> None:
-    """Print who may do what: who runs pulumi, the builder, the Batch machines."""
+    """Print who may do what: who runs pulumi, who previews, the builder, the Batch machines."""
     file = HERE.parent / f"Pulumi.{stack}.yaml"
     if not file.exists():
         raise click.ClickException(f"there is no {file.name}: name a stack that has one")

@@ -1,4 +1,4 @@
-"""The three documents together, and what of them the local cloud cannot show to be needed."""
+"""The four documents together, and what of them the local cloud cannot show to be needed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ami_provider.access import AGENT_ACTIONS, OWN_MACHINE_ACTIONS, builder_policy
 from batch.documents import host_policy
+from policies.preview import preview_policy
 from policies.runner import REFERENCES, runner_policy
 from policies.scope import Scope
 
@@ -14,10 +15,11 @@ Document = dict[str, Any]
 
 
 def create_documents(scope: Scope) -> dict[str, Document]:
-    """By name: `pulumi` (who runs it), `builder` and `batch-machine` (what the machines may do).
+    """By name: `pulumi` (who runs it), `preview` (who only asks what it would do), `builder` and
+    `batch-machine` (what the machines may do).
 
     The program makes the last two itself, as policies of the roles `builder-…` and `gpu-host-…`;
-    the first is for the role or user that runs it.
+    the others are for the roles or users that run it.
     """
     settings = scope.settings
     machine = host_policy(
@@ -28,6 +30,7 @@ def create_documents(scope: Scope) -> dict[str, Document]:
     sources = [model.source for model in settings.all_models()]
     return {
         "pulumi": runner_policy(scope),
+        "preview": preview_policy(scope),
         "builder": builder_policy([settings.repository_url], sources, settings.build.logs),
         "batch-machine": json.loads(machine),
     }
@@ -54,6 +57,7 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
         "kms:ReEncryptFrom": _EC2,
         "kms:ReEncryptTo": _EC2,
     },
+    "preview": {},
     "builder": {
         **dict.fromkeys((*AGENT_ACTIONS, *OWN_MACHINE_ACTIONS), _AGENT),
         "ecr:BatchCheckLayerAvailability": _PULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,38 @@ EXPIRY = {
 }
 
 
-def live(cloud: LocalCloud, stack: Stack) -> str:
-    """Everything that people do with a stack, in the fewest updates; the customer key's ARN."""
+@dataclass
+class Lived:
+    """What is left of a life: the customer key's ARN, and what was noted while previews ran."""
+
+    details: Path
+    key: str = ""
+    previewed: list[dict[str, Any]] = field(default_factory=list)
+
+    def preview(self, stack: Stack, told: str = "") -> None:
+        """A preview that says this, and succeeds if nothing has to be said."""
+        before = len(read(self.details))
+        run = stack.preview()
+        assert told in run.text if told else run.status == 0, run.text
+        self.previewed += read(self.details)[before:]
+
+
+def live(cloud: LocalCloud, stack: Stack, details: Path) -> Lived:
+    """Everything that people do with a stack, in the fewest updates."""
+    lived = Lived(details)
+    lived.preview(stack)
     stack.up("--skip-preview")
     stack.up("--expect-no-changes")
-    key = str(cloud.client("kms").create_key()["KeyMetadata"]["Arn"])
+    lived.key = str(cloud.client("kms").create_key()["KeyMetadata"]["Arn"])
     stack.set(imageTag="no-such-tag")
-    assert "has no tag 'no-such-tag'" in stack.preview().text
+    lived.preview(stack, "has no tag 'no-such-tag'")
     ecr = cloud.client("ecr")
     ecr.put_lifecycle_policy(repositoryName=REPOSITORY, lifecyclePolicyText=json.dumps(EXPIRY))
     digest = push_another_image(ecr, REPOSITORY, "latest")
     first = stack.outputs()["amiId"]
     cloud.client("ec2").enable_image_deregistration_protection(ImageId=first)
-    stack.set(imageTag=None, imageDigest=digest, encryptionKey=key)
+    stack.set(imageTag=None, imageDigest=digest, encryptionKey=lived.key)
+    lived.preview(stack)
     stack.up("--skip-preview")
     ami = stack.outputs()["amiId"]
     stack.set(
@@ -61,7 +81,7 @@ def live(cloud: LocalCloud, stack: Stack) -> str:
     assert refreshed.status == 0, refreshed.text
     gone = stack.pulumi("destroy", "--yes", "--non-interactive", "--color", "never")
     assert gone.status == 0, gone.text
-    return key
+    return lived
 
 
 def read(file: Path) -> list[dict[str, Any]]:

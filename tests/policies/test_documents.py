@@ -1,4 +1,4 @@
-"""The three documents: as generated, narrow, enough for a stack's whole life, and no more."""
+"""The four documents: as generated, narrow, enough for a stack's whole life, and no more."""
 
 from __future__ import annotations
 
@@ -33,26 +33,39 @@ def scope(key: str | None = None) -> Scope:
 DOCUMENTS = create_documents(scope("arn:aws:kms:ap-northeast-2:123456789012:key/any"))
 ACTIONS = [(name, action) for name, one in DOCUMENTS.items() for action in list_actions(one)]
 SHOWN_HERE = [
-    action for name, action in ACTIONS if name == "pulumi" and action not in NOT_SHOWN[name]
+    (name, action)
+    for name, action in ACTIONS
+    if name in ("pulumi", "preview") and action not in NOT_SHOWN[name]
 ]
 
 
 @dataclass(frozen=True)
 class Life:
-    """What one life asked of IAM, each question once, and the documents for that life."""
+    """What one life asked of IAM, each question once, and the documents for that life.
+
+    The previews' questions are there twice: to who runs pulumi, and to who only previews.
+    """
 
     documents: dict[str, Document]
     questions: list[Question]
 
-    def of(self, action: str) -> list[Question]:
-        return [one for one in self.questions if one.authorization.action == action]
+    def of(self, policy: str, action: str) -> list[Question]:
+        return [
+            one
+            for one in self.questions
+            if (one.policy, one.authorization.action) == (policy, action)
+        ]
 
 
 @pytest.fixture(scope="module")
 def life(cloud: LocalCloud, stack: Stack, details: Path) -> Life:
-    key = live(cloud, stack)
-    lines = [line for line in read(details) if line["principal"] == USER]
-    return Life(create_documents(scope(key)), ask("pulumi", find_authorizations(lines)))
+    lived = live(cloud, stack, details)
+    questions = []
+    for policy, noted in {"pulumi": read(details), "preview": lived.previewed}.items():
+        lines = [line for line in noted if line["principal"] == USER]
+        assert lines
+        questions += ask(policy, find_authorizations(lines))
+    return Life(create_documents(scope(lived.key)), questions)
 
 
 def test_the_files_are_as_generated() -> None:
@@ -96,6 +109,15 @@ def test_no_action_has_a_wildcard_and_no_document_is_too_long(name: str) -> None
     assert narrower == []
 
 
+def test_who_previews_may_only_look_and_at_nothing_that_who_runs_may_not() -> None:
+    verbs = {action.partition(":")[2] for action in list_actions(DOCUMENTS["preview"])}
+    assert [v for v in verbs if not v.startswith(("BatchGet", "Describe", "Get", "List"))] == []
+    whole = {one["Sid"]: one for one in DOCUMENTS["pulumi"]["Statement"]}
+    for one in DOCUMENTS["preview"]["Statement"]:
+        assert set(one["Action"]) <= set(whole[one["Sid"]]["Action"])
+        assert one | {"Action": ""} == whole[one["Sid"]] | {"Action": ""}
+
+
 def test_every_call_of_the_whole_life_is_allowed(life: Life) -> None:
     answers = decide(life.documents, life.questions)
     denied = [
@@ -111,27 +133,29 @@ def test_every_call_of_the_whole_life_is_allowed(life: Life) -> None:
 def after_removal(life: Life) -> dict[str, list[Answer]]:
     """The answers to each action's questions, asked under the document without that action."""
     documents, questions = {}, []
-    for action in SHOWN_HERE:
-        documents[action] = without(life.documents["pulumi"], action)
-        questions += [replace(one, policy=action) for one in life.of(action)]
-    found: dict[str, list[Answer]] = {action: [] for action in SHOWN_HERE}
+    for name, action in SHOWN_HERE:
+        less = f"{name} without {action}"
+        documents[less] = without(life.documents[name], action)
+        questions += [replace(one, policy=less) for one in life.of(name, action)]
+    found: dict[str, list[Answer]] = {less: [] for less in documents}
     for question, answer in zip(questions, decide(documents, questions), strict=True):
         found[question.policy].append(answer)
     return found
 
 
-@pytest.mark.parametrize("action", SHOWN_HERE)
-def test_without_this_action_who_runs_pulumi_is_denied(
-    action: str, after_removal: dict[str, list[Answer]]
+@pytest.mark.parametrize(("name", "action"), SHOWN_HERE)
+def test_without_this_action_who_runs_or_previews_is_denied(
+    name: str, action: str, after_removal: dict[str, list[Answer]]
 ) -> None:
-    answers = after_removal[action]
+    answers = after_removal[f"{name} without {action}"]
     assert answers, "no call of the life needs it: take it out, or say in NOT_SHOWN why it stays"
     assert {answer.result for answer in answers} == {"ImplicitlyDenied"}
 
 
 def test_what_is_said_not_to_be_shown_is_not(life: Life) -> None:
-    asked = {one.authorization.action for one in life.questions}
-    assert asked & set(NOT_SHOWN["pulumi"]) == set()
+    asked = {(one.policy, one.authorization.action) for one in life.questions}
+    for name in ("pulumi", "preview"):
+        assert asked & {(name, action) for action in NOT_SHOWN[name]} == set()
     for name, actions in NOT_SHOWN.items():
         assert set(actions) <= set(list_actions(DOCUMENTS[name]))
 
@@ -172,6 +196,8 @@ PUBLIC = "arn:aws:ec2:ap-northeast-2::"
             {},
         ),
         ("pulumi", "s3:GetObject", "arn:aws:s3:::local-ml-models/secrets/key", {}),
+        ("preview", "s3:GetObject", "arn:aws:s3:::local-ml-models/secrets/key", {}),
+        ("preview", "ec2:RunInstances", f"{EC2}subnet/subnet-0a10ca10000000001", {}),
         ("builder", "s3:GetObject", "arn:aws:s3:::another/models/yolo.pt", {}),
         ("builder", "s3:PutObject", "arn:aws:s3:::local-ml-models/models/yolo.pt", {}),
         (
