@@ -23,6 +23,7 @@ from ami_provider.job import Job
 from ami_provider.lookups.existing import find_shared
 from ami_provider.machines import find_machines, terminate_machine
 from ami_provider.ownership import claim_image
+from ami_provider.renaming import move_claims
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
@@ -84,6 +85,7 @@ def bake(
     user_tags: Mapping[str, str] | None = None,
     keep: int = 0,
     trusted_owners: tuple[str, ...] = (),
+    former: Lineage | None = None,
     while_checked: Beside = lambda _image_id: nullcontext(),
 ) -> BakedImage:
     """Give the AMI of this recipe: an existing one of the same fingerprint, or a new one.
@@ -94,16 +96,21 @@ def bake(
     run it works on the same machine and gives the same AMI. After a failure nothing is left
     behind, except what `on_failure: keep` keeps and an AMI that is still being made.
     `report` shows the present step, `announce` what stays: retries and fallbacks, each once.
-    `keep` is how many earlier AMIs of the lineage stay from now on. `while_checked` is around the
+    `keep` is how many earlier AMIs of the lineage stay from now on; with `former`, the name that it
+    had before, those of that name are its own too. `while_checked` is around the
     check of a new AMI: what it begins need not wait for that. Raises `BakeError`.
     """
     job = _create_job(recipe, site, lineage, aws, Stages(report, 0, announce), user_tags)
     with aws.telling_failures(job.stages.note_retry):
-        return _bake(job, keep, trusted_owners, while_checked)
+        return _bake(job, keep, trusted_owners, former or lineage, while_checked)
 
 
 def _bake(
-    job: Job, keep: int, trusted_owners: tuple[str, ...], while_checked: Beside
+    job: Job,
+    keep: int,
+    trusted_owners: tuple[str, ...],
+    former: Lineage,
+    while_checked: Beside,
 ) -> BakedImage:
     site = job.site
     told: dict[str, Any] = {}
@@ -114,6 +121,7 @@ def _bake(
             continue
         adopted = image is not None and bool(image.verified)
         if image is None and (shared := find_shared(job.fingerprint, trusted_owners, job.aws)):
+            move_claims(job.aws, former, job.lineage)
             return _take_shared(job, shared)
         if image is None:
             image, told = build_image(job)
@@ -132,6 +140,7 @@ def _bake(
             continue
         checksums = _read_checksums(job, image, told)
         with remove_unless_good(job, image):
+            move_claims(job.aws, former, job.lineage)  # The claim has to be later than any of them.
             nonce = claim_image(job.aws, image.id, job.lineage, keep, _get_timings_tag(job))
         if nonce:
             _remove_abandoned(job)

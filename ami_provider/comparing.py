@@ -19,7 +19,7 @@ MAX_LINES = 20
 """Changes that are listed; a prefix of a thousand models could change as a whole."""
 UNSHARED = "unshared"
 """State of another account's AMI that this one cannot see any more."""
-IN_PLACE = ("site", "tags", "keep", "images", "publication", "trusted_owners")
+IN_PLACE = ("site", "tags", "keep", "images", "publication", "trusted_owners", "lineage")
 """Inputs whose change is taken over without another AMI."""
 
 

@@ -21,6 +21,7 @@ def explain_in_place(olds: Props, news: Props) -> list[str]:
         *_explain_names("trusted account", old.get("trusted_owners"), new.get("trusted_owners")),
         *_explain_images(old.get("images"), new.get("images")),
         *_explain_site(old.get("site"), new.get("site")),
+        *_explain_name(old.get("lineage"), new.get("lineage")),
     ]
 
 
@@ -100,6 +101,13 @@ def _explain_site(old: Any, new: Any) -> Iterator[str]:
         if before.get(key) != after.get(key):
             values = f"{_say(before.get(key))} -> {_say(after.get(key))}"
             yield f"site.{key}: {values}, from the next bake on"
+
+
+def _explain_name(old: Any, new: Any) -> Iterator[str]:
+    """Owners are known by their URN, which an alias, a stack or a parent changes."""
+    before, after = _get(old, "urn"), _get(new, "urn")
+    if before and after and before != after:
+        yield f"its owner is renamed: {before} -> {_say(after)}"
 
 
 def _explain_names(what: str, old: Any, new: Any) -> Iterator[str]:

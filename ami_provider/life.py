@@ -24,13 +24,27 @@ from ami_provider.properties import DERIVED, GIVEN, Props
 from ami_provider.publishing import UNPUBLISHED, Published, copying
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
-from ami_provider.updating import get_copies, get_given, is_foreign, publish_asked
+from ami_provider.updating import (
+    get_copies,
+    get_given,
+    is_foreign,
+    publish_asked,
+    read_lineage,
+)
 
 Tell = Callable[[str], None]
 
 
-def create_ami(props: Props, *, report: Tell | None = None, announce: Tell | None = None) -> Props:
+def create_ami(
+    props: Props,
+    *,
+    former: Props | None = None,
+    report: Tell | None = None,
+    announce: Tell | None = None,
+) -> Props:
     """Bake the AMI, or take the one that has this content, and publish it; gives all outputs.
+
+    `former` is the lineage that the resource had before this run, where it was renamed.
 
     An interrupted run leaves its progress in AWS, and the next one goes on from there. One that
     fails leaves nothing that it made, in any region. `report` and `announce` are told its course;
@@ -50,6 +64,7 @@ def create_ami(props: Props, *, report: Tell | None = None, announce: Tell | Non
         user_tags=asked.site.tags | get_content_tags(recipe),
         keep=asked.keep,
         trusted_owners=asked.trusted_owners,
+        former=parse(Lineage, former, ("lineage",)) if former else None,
         while_checked=lambda image_id: _copying(image_id, asked, announce),
     )
     if image.adopted:
@@ -134,7 +149,7 @@ def delete_owned(image_id: str, props: Props, *, ends: bool = False) -> None:
     """
     if is_foreign(props):
         return
-    lineage = parse(Lineage, props["lineage"], ("lineage",))
+    lineage = read_lineage(props)
     nonce = str(props.get("owner_nonce", ""))
     if not nonce:
         raise BakeError(

@@ -60,6 +60,12 @@ _wanted: set[str] = set()
 its end: a `pulumi destroy`, or a program that dropped it."""
 
 
+_former: dict[str, Props] = {}
+"""By URN: the lineage of a resource that is renamed in this run, as its state has it."""
+_moved: dict[str, Props] = {}
+"""By a former URN: the lineage that its AMIs have been moved to in this run."""
+
+
 class BakedAmiProvider(ResourceProvider):
     """Thin: everything it needs is in the properties, but for what this `pulumi` run is about.
 
@@ -94,6 +100,8 @@ class BakedAmiProvider(ResourceProvider):
 
         _olds, news = name_unknown(_olds), name_unknown(news)
         _wanted.update((_get_urn(_olds), _get_urn(news)))
+        if _get_urn(_olds) not in ("", _get_urn(news)):
+            _former[_get_urn(news)] = _olds["lineage"]
         try:
             checked = once(check_inputs, _olds, news)
         except FaultsError as error:
@@ -115,7 +123,10 @@ class BakedAmiProvider(ResourceProvider):
     def create(self, props: Props) -> CreateResult:
         from ami_provider.life import create_ami
 
-        outs = create_ami(props)
+        former = _former.get(_get_urn(props))
+        outs = create_ami(props, former=former)
+        if former:
+            _moved[str(former["urn"])] = props["lineage"]
         return CreateResult(outs["ami_id"], outs)
 
     @readable
@@ -135,7 +146,8 @@ class BakedAmiProvider(ResourceProvider):
     def delete(self, _id: str, _props: Props) -> None:
         from ami_provider.life import delete_owned
 
-        delete_owned(_id, _props, ends=_get_urn(_props) not in _wanted)
+        ends, moved = _get_urn(_props) not in _wanted, _moved.get(_get_urn(_props))
+        delete_owned(_id, _props | ({"lineage": moved} if moved else {}), ends=ends)
 
 
 def _get_urn(props: Props) -> str:

@@ -1,4 +1,4 @@
-"""Changes of an AMI that stays: its tags, what it is published as, how many earlier ones stay."""
+"""Changes of an AMI that stays: its tags, publication, its resource's name, how many stay."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from ami_provider.checking import Asked, read_inputs
 from ami_provider.copies import find_copies
 from ami_provider.deleting import Owner, prune
 from ami_provider.errors import BakeError
+from ami_provider.faults import parse
 from ami_provider.image_removal import enable_image
 from ami_provider.image_state import Image
 from ami_provider.ownership import set_keep
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.properties import DERIVED, GIVEN, OWN, Props
 from ami_provider.publishing import Published, publish
+from ami_provider.renaming import move_claims
+from ami_provider.site import Lineage
 
 
 def update_ami(image_id: str, olds: Props, news: Props) -> Props:
-    """Take over site, tags, publication and `keep`; enable an AMI that somebody disabled.
+    """Take over site, tags, publication, `keep` and the resource's own name; enable an AMI that
+    somebody disabled.
 
     Gives all outputs. Another account's AMI is left as it is. May be repeated.
     """
     aws, asked = get_aws(str(news["region"])), read_inputs(get_given(news))
     outs = {key: news[key] for key in (*GIVEN, *DERIVED) if key in news}
     outs |= {key: olds[key] for key in OWN if key in olds}
+    move_claims(aws, read_lineage(olds), asked.lineage, image_id)
     if is_foreign(olds):
         if asked.publication:
             raise _not_ours(image_id, str(olds["owner_id"]))
@@ -102,6 +107,11 @@ def _write_tags(aws: Aws, resources: list[str], new: Mapping[str, str]) -> None:
         kept = [timings.KEY, *(f"{records.MANIFEST}{n}" for n in range(records.TAGS))]
         aws.ec2.delete_tags(Resources=resources, Tags=[{"Key": key} for key in kept])
         aws.ec2.create_tags(Resources=resources, Tags=tags.to_list(new))
+
+
+def read_lineage(props: Mapping[str, Any]) -> Lineage:
+    """Whose AMI it is, as the state has it."""
+    return parse(Lineage, props["lineage"], ("lineage",))
 
 
 def get_given(props: Mapping[str, Any]) -> Props:

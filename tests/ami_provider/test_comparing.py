@@ -28,7 +28,7 @@ OLD: dict[str, Any] = inputs() | {
         ({"__provider": "another version of the code"}, (), False),
         ({"recipe": {"images": []}}, (), False),
         ({"resolved": {"any": "thing"}}, (), False),
-        ({"lineage": {"urn": "urn:moved"}}, (), False),
+        ({"lineage": {"urn": "urn:moved"}}, (), True),
         ({"site": OLD["site"] | {"debug": True}}, (), True),
         ({"tags": {"team": "vision"}}, (), True),
         ({"images": [OLD["images"][0] | {"tag": "v1"}]}, (), True),
