@@ -208,9 +208,15 @@ def _kept(olds: Mapping[str, Any], region: str) -> ResolvedRecipe | None:
     if not isinstance(resolved, dict) or olds.get("region") != region:
         return None
     try:
-        return parse(ResolvedRecipe, whole_numbers(resolved))
+        return read_resolved(olds)
     except FaultsError:
         return None
+
+
+def read_resolved(props: Mapping[str, Any]) -> ResolvedRecipe:
+    """What a check has resolved, with the scripts that only the inputs have."""
+    steps = (props.get("recipe") or {}).get("extra_steps") or []
+    return parse(ResolvedRecipe, whole_numbers({**props["resolved"], "extra_steps": steps}))
 
 
 def _resolve(asked: Asked, aws: Aws, kept: ResolvedRecipe | None) -> tuple[Resolution, list[Fault]]:
@@ -247,7 +253,8 @@ def _derived(recipe: ResolvedRecipe | None, asked: Asked) -> Props:
         "images": _list_images(recipe),
         "manifest": recipe.manifest(),
         "region": asked.site.region,
-        "resolved": recipe.model_dump(mode="json", exclude_none=True),
+        # Scripts are an input already, and may be secret there: the state would show a second copy.
+        "resolved": recipe.model_dump(mode="json", exclude_none=True, exclude={"extra_steps"}),
         "sizes": to_sizes(recipe),
     }
 

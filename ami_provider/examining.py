@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from ami_provider import errors
 from ami_provider.aws import Aws
-from ami_provider.checking import Asked, check_inputs
-from ami_provider.faults import FaultsError, parse
+from ami_provider.checking import Asked, check_inputs, read_resolved
+from ami_provider.faults import FaultsError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.job import Job
 from ami_provider.launch import Choice, build_request, list_choices
@@ -66,7 +66,7 @@ def examine(aws: Aws, asked: Asked | None, given: Mapping[str, Any]) -> list[Che
     checks += parts
     checks += _check_network(aws, asked)
     if inputs and inputs.get("resolved"):
-        checks.append(_check_launch(aws, asked, parse(ResolvedRecipe, inputs["resolved"])))
+        checks.append(_check_launch(aws, asked, read_resolved(inputs)))
     else:
         text = "not asked: it needs a base AMI and a site that are there"
         checks.append(Check("permission to launch", "unknown", text))

@@ -100,6 +100,8 @@ def _explain_site(old: Any, new: Any) -> Iterator[str]:
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             values = f"{_say(before.get(key))} -> {_say(after.get(key))}"
+            if key == "smoke_command":  # It may hold a secret, and the engine hides those.
+                values = "another command" if after.get(key) else "no command"
             yield f"site.{key}: {values}, from the next bake on"
 
 

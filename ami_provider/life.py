@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import get_aws
 from ami_provider.bake import BakedImage, bake
-from ami_provider.checking import Asked, read_inputs
+from ami_provider.checking import Asked, read_inputs, read_resolved
 from ami_provider.copies import find_copies
 from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError, lacks_credentials
 from ami_provider.faults import parse
-from ami_provider.fingerprint import whole_numbers
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import get_state
 from ami_provider.images import ImagePendingError
@@ -22,7 +21,6 @@ from ami_provider.ownership import find_others, list_held
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.properties import DERIVED, GIVEN, Props
 from ami_provider.publishing import UNPUBLISHED, Published, copying
-from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import Lineage
 from ami_provider.updating import (
     get_copies,
@@ -51,7 +49,7 @@ def create_ami(
     without them the engine is.
     """
     asked = read_inputs(get_given(props))
-    recipe = parse(ResolvedRecipe, whole_numbers(props["resolved"]))
+    recipe = read_resolved(props)
     announce = announce or create_announcer(asked.lineage.urn)
     report = report or create_reporter(asked.lineage.urn)
     image = bake(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
-from ami_provider.checking import check_inputs
+from ami_provider.checking import check_inputs, read_resolved
 from ami_provider.comparing import compare
 from tests.ami_provider.account import Account, Refusing, image_manifest
 from tests.ami_provider.samples import REGION, REPOSITORY
@@ -101,6 +102,20 @@ def test_a_newer_base_ami_comes_with_other_content(account: Account) -> None:
     assert first == "the AMI is replaced, because its content changes:"
     assert changes[0].startswith("  base AMI: ")
     assert changes[1:] == ["  root volume: size 30 GiB -> 40 GiB"]
+
+
+def test_a_script_is_kept_where_it_was_given_and_nowhere_else(account: Account) -> None:
+    """The engine encrypts a secret input; a copy of it that a check made, it would not."""
+    given = account.inputs()
+    given["recipe"]["extra_steps"] = [{"name": "a", "script": "echo hush"}]
+    olds = check(account, given).inputs
+    assert "hush" not in json.dumps({k: v for k, v in olds.items() if k != "recipe"})
+    assert read_resolved(olds).manifest() == olds["manifest"]
+    account.publish_base(1)
+    checked = check(account, given, olds)
+    assert checked.inputs["fingerprint"] == olds["fingerprint"], "the base AMI could stay"
+    older = olds | {"resolved": {**olds["resolved"], "extra_steps": given["recipe"]["extra_steps"]}}
+    assert read_resolved(older) == read_resolved(olds), "as earlier versions have kept it"
 
 
 def test_the_policies_always_and_never(account: Account) -> None:

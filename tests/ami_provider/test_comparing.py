@@ -80,6 +80,8 @@ IN_PLACE: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
      ["trusted account: 222222222222", "no longer trusted account: 111111111111"]),
     ({}, {"images": [OLD["images"][0] | {"tag": "v1"}]},
      ["image batch-processor: tag latest -> v1, the same image"]),
+    ({}, {"site": OLD["site"] | {"smoke_command": "login --token hush"}},
+     ["site.smoke_command: another command, from the next bake on"]),
     ({}, {"site": OLD["site"] | {"debug": True, "timeouts": {"pull": 5.0}}},
      ["site.debug: none -> yes, from the next bake on",
       "site.timeouts: none -> pull 5, from the next bake on"]),
