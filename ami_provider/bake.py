@@ -17,12 +17,12 @@ from ami_provider.course import MODELS
 from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import enable_image
-from ami_provider.image_state import Image, get_state
+from ami_provider.image_state import Image, get_state, set_tags
 from ami_provider.images import find_image
 from ami_provider.job import Job
 from ami_provider.lookups.existing import find_shared
 from ami_provider.machines import find_machines, terminate_machine
-from ami_provider.ownership import claim_image
+from ami_provider.ownership import claim_image, find_others
 from ami_provider.renaming import move_claims
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
@@ -143,10 +143,30 @@ def _bake(
             move_claims(job.aws, former, job.lineage)  # The claim has to be later than any of them.
             nonce = claim_image(job.aws, image.id, job.lineage, keep, _get_timings_tag(job))
         if nonce:
+            if adopted:
+                _take_over_tags(job, image)
             _remove_abandoned(job)
             return _baked(job, image, told, nonce, checksums, adopted=adopted)
         job.say(f"{image.id} was deleted by its last owner meanwhile; once more")
     raise BakeError(f"the AMI {job.ami_name} keeps being deleted", "", "Find out who deletes it.")
+
+
+def _take_over_tags(job: Job, image: Image) -> None:
+    """The user's tags as they are now, on an AMI that was baked under others: a rollback's, say.
+
+    What is there of the same name stays where the AMI has another owner, who may have written it.
+    """
+    others = find_others(image, job.lineage)
+    new = {
+        key: value
+        for key, value in job.user_tags.items()
+        if key != "Name" and image.tags.get(key) != value and not (others and key in image.tags)
+    }
+    try:
+        if new:
+            set_tags(job.aws, (image.id, *image.snapshot_ids), new)
+    except BakeError as error:
+        job.stages.warn(f"{image.id} is used without the tags {', '.join(sorted(new))}: {error}")
 
 
 def _remove_abandoned(job: Job) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ami_provider import tags, waiting
-from ami_provider.bake import BakedImage
+from ami_provider.bake import BakedImage, bake
 from ami_provider.deleting import Owner, delete_ami, prune
 from ami_provider.errors import BakeError
 from ami_provider.provider import BakedAmiProvider
@@ -188,6 +188,24 @@ def test_a_rollback_finds_the_kept_ami_and_the_way_forward_stays_open(bakery: Ba
     assert images(bakery) == {first.ami_id, second.ami_id}
     assert delete(bakery, forward) == "deleted"
     assert bakery.count() == EMPTY
+
+
+def test_an_adopted_ami_has_the_tags_that_are_asked_for_now(bakery: Bakery) -> None:
+    """After a rollback to one that was baked under others; another owner's own tags stay."""
+    recipe, first = bakery.resolve(), bakery.bake()
+
+    def adopt(stack: str, **named: str) -> list[dict[str, str]]:
+        bake(recipe, bakery.site(), bakery.lineage(stack), aws=bakery.aws,
+             report=bakery.said.append, user_tags=named)  # fmt: skip
+        ec2 = bakery.aws.ec2
+        (image,) = ec2.describe_images(ImageIds=[first.ami_id])["Images"]
+        (disk,) = ec2.describe_snapshots(SnapshotIds=list(first.snapshot_ids))["Snapshots"]
+        return [tags.to_mapping(one["Tags"]) for one in (image, disk)]
+
+    for found in adopt("dev", team="audio"):
+        assert found["team"] == "audio"
+    for found in adopt("prod", team="vision", env="prod"):
+        assert (found["team"], found["env"]) == ("audio", "prod")
 
 
 @pytest.mark.parametrize("keep", [0, 3])
