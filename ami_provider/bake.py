@@ -160,7 +160,7 @@ def _take_over_tags(job: Job, image: Image) -> None:
     new = {
         key: value
         for key, value in job.user_tags.items()
-        if key != "Name" and image.tags.get(key) != value and not (others and key in image.tags)
+        if image.tags.get(key) != value and not (others and key in image.tags)
     }
     try:
         if new:

@@ -88,8 +88,8 @@ def start_copy(
     if found:
         return found
     named = {
-        **user_tags,
         "Name": image.name,
+        **user_tags,
         tags.ROLE: "copy",
         tags.SOURCE: reference,
         KEY: key or "",

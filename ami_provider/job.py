@@ -59,8 +59,8 @@ class Job:
     def get_tags(self, role: tags.Role) -> dict[str, str]:
         """The tags of one thing this bake makes."""
         made = {
-            **self.user_tags,
             "Name": self.ami_name if role == "image" else f"{self.ami_name} {role}",
+            **self.user_tags,
             tags.FINGERPRINT: self.fingerprint,
             tags.LINEAGE: tags.get_path(self.lineage),
             tags.ROLE: role,

@@ -77,6 +77,8 @@ def _retag(aws: Aws, image_id: str, olds: Props, news: Props) -> None:
     new, old, copies = _tags(news), _tags(olds), get_copies(olds)
     if new == old:
         return
+    if "Name" in old:  # Without one of the user's own it has the one that it would be made with.
+        new.setdefault("Name", str(olds.get("ami_name", "")))
     places = [(aws, [image_id, *map(str, olds.get("snapshot_ids", []))])]
     for region, copy in find_copies(aws, Image(image_id, "", ""), copies):
         places.append((aws.at(region), [i for i in (copy.id, *copy.snapshot_ids) if i != image_id]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import subprocess
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -238,6 +239,7 @@ def test_names_and_tags_say_whose_it_is() -> None:
     assert made.ami_name == f"baked-ami-n-{'f' * 16}"
     assert made.get_tags("builder")["Name"] == f"{made.ami_name} builder"
     assert made.get_tags("image")["team"] == "x"
+    assert replace(made, user_tags={"Name": "mine"}).get_tags("image")["Name"] == "mine"
     assert made.get_tags("image")[tags.LINEAGE] == "p/s/n"
     key = tags.get_owner_key(made.lineage)
     assert key == f"baked-ami:owner/{hashlib.sha256(b'urn:1').hexdigest()[:16]}"

@@ -189,7 +189,7 @@ def test_read_that_gets_no_answer_drops_nothing(
 def test_update_takes_over_tags_and_keeps_every_output(
     account: Account, provider: BakedAmiProvider
 ) -> None:
-    outs = baked(account) | {"tags": {"a": "1", "b": "2"}}
+    outs = baked(account) | {"tags": {"a": "1", "b": "2", "Name": "mine"}}
     account.aws.ec2.create_tags(
         Resources=[outs["ami_id"]], Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]
     )
@@ -199,7 +199,8 @@ def test_update_takes_over_tags_and_keeps_every_output(
     assert set(outs) - set(kept) == {"__provider"}
     assert kept["tags"] == {"b": "3", "c": "4"}
     found = account.aws.ec2.describe_images(ImageIds=[outs["ami_id"]])["Images"][0]["Tags"]
-    assert {t["Key"]: t["Value"] for t in found} == {"b": "3", "c": "4"}
+    named = {"Name": outs["ami_name"]}  # As without a name of the user's own.
+    assert {t["Key"]: t["Value"] for t in found} == {"b": "3", "c": "4"} | named
 
 
 def test_a_state_without_a_nonce_deletes_nothing(
