@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ami_provider import tags
-from ami_provider.commands import run_step
+from ami_provider.commands import Order, run_steps
 from ami_provider.errors import BakeError, StepError, lacks_credentials
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import Image, get_state
@@ -106,11 +106,8 @@ def _keep(job: Job, machine: Machine, role: tags.Role, error: BakeError) -> None
     """Leave it for a look: a spot machine runs on for some hours, an on-demand one is stopped."""
     stopped = machine.market == "on-demand"
     step = "keep-stopped" if stopped else "keep"
-    _quietly(
-        job,
-        error,
-        lambda: run_step(job.aws, machine.id, step, key=step, timeout_s=KEPT_HOURS * 3600),
-    )
+    order = Order(step, key=step, timeout_s=KEPT_HOURS * 3600)
+    _quietly(job, error, lambda: run_steps(job.aws, machine.id, [order]))
     noted = {tags.KEPT: "yes"} | ({tags.ROLE: "kept"} if stopped else {})
     _quietly(job, error, lambda: note_on_machine(job, machine.id, noted))
     if stopped:

@@ -8,8 +8,8 @@ import json
 import re
 import secrets
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ OUTPUT = 20_000
 RESULT = re.compile(r"^baked-ami-result: (.*)$", re.MULTILINE)
 KEPT_LOG = re.compile(r"^baked-ami-log: (s3://.*)$", re.MULTILINE)
 LOST_LOG = re.compile(r"^baked-ami-log: not kept: (.*)$", re.MULTILINE)
+BEGUN = re.compile(r"^baked-ami-step: (\S+)$\n?", re.MULTILINE)
 ENDED = ("Success", "Failed", "TimedOut", "Cancelled")
 
 
@@ -220,38 +221,70 @@ def _insist(aws: Aws, machine_id: str, script: str, why: str) -> None:
     )
 
 
-def run_step(
+@dataclass(frozen=True)
+class Order:
+    """One step to run: its script's name, what its outcome depends on, and its own limit."""
+
+    step: str
+    key: str
+    timeout_s: float
+
+
+def run_steps(
     aws: Aws,
     machine_id: str,
-    step: str,
+    orders: Sequence[Order],
     *,
-    key: str,
-    timeout_s: float,
     expected_s: float | None = None,
     debug: bool = False,
-) -> StepReply:
-    """Run a delivered step; one that ended well for this `key` before is not run again."""
+) -> list[StepReply]:
+    """Run delivered steps one after the other, in one command; a reply for each that was begun.
+
+    All but the last reply are of steps that ended well. One that ended well for its `key` before is
+    not run again.
+    """
     token = secrets.token_hex(8)
     trace = "BAKED_AMI_DEBUG=yes " if debug else ""
-    line = f"{trace}bash {STATE}/steps/run.sh {shlex.quote(step)} {key} {token} {int(timeout_s)}"
+    lines = ["set -e"]
+    for order in orders:
+        lines += [
+            f"echo 'baked-ami-step: {order.step}'",
+            f"{trace}bash {STATE}/steps/run.sh {shlex.quote(order.step)} {order.key} {token} "
+            f"{int(order.timeout_s)}",
+        ]
     reply = run_command(
         aws,
         machine_id,
-        line,
-        timeout_s=timeout_s + 60,
-        why=f"step {step}",
+        "\n".join(lines),
+        timeout_s=sum(order.timeout_s + 60 for order in orders),
+        why=f"step {', '.join(order.step for order in orders)}",
         expected_s=expected_s,
     )
+    _, *parts = BEGUN.split(reply.output)
+    told = dict(zip(parts[::2], parts[1::2], strict=True))
+    begun = [order.step for order in orders if order.step in told]
+    if reply.status == "Success":
+        begun = [order.step for order in orders]
+    begun = begun or [orders[0].step]
+    replies = [
+        _read_step(aws, machine_id, step, Reply("Success", 0, told.get(step, "")))
+        for step in begun[:-1]
+    ]
+    last = begun[-1]
+    output = told.get(last, "" if told else reply.output)
+    return [*replies, _read_step(aws, machine_id, last, replace(reply, output=output))]
+
+
+def _read_step(aws: Aws, machine_id: str, step: str, reply: Reply) -> StepReply:
     told = RESULT.findall(reply.output)
     log, lost = ((*found.findall(reply.output), "")[0] for found in (KEPT_LOG, LOST_LOG))
-    if not told:
-        return StepReply(reply, log=log, log_lost=lost)
-    if told[-1] == "too long":
+    if told and told[-1] == "too long":
         told = [read_file(aws, machine_id, f"{STATE}/results/{step}.json")]
     try:
-        return StepReply(reply, dict(json.loads(told[-1] or "{}")), log, lost)
+        result = dict(json.loads(told[-1] or "{}")) if told else {}
     except ValueError:
-        return StepReply(reply, log=log, log_lost=lost)
+        result = {}
+    return StepReply(reply, result, log, lost)
 
 
 def read_file(aws: Aws, machine_id: str, path: str) -> str:

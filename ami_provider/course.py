@@ -5,7 +5,6 @@ Every expected second comes from here: beside a stage in `pulumi up`, for waits,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ami_provider.recipe import ExtraStep
@@ -40,9 +39,9 @@ QUIET_AGENT = Step("10-quiet-agent", "keep the ECS agent quiet")
 UPDATE = Step("20-system-update", "update the system", "update")
 LOGIN = Step("30-registry-login", "log in to the registry")
 FORMER = Step("35-remove-former", "remove what is gone")
+AGENT = Step("36-agent-settings", "configure the ECS agent")
 PULL = Step("40-pull-images", "pull the images", "pull")
 MODELS = Step("45-fetch-models", "fetch the models", "models")
-AGENT = Step("50-agent-settings", "configure the ECS agent")
 GPU = Step("70-gpu-check", "check the GPU")
 MANIFEST = Step("80-manifest", "write the manifest")
 CLEANUP = Step("90-cleanup", "clean up")
@@ -52,35 +51,37 @@ VERIFY = Step("verify", "check the AMI on a machine of its own", "verify")
 
 @dataclass(frozen=True)
 class Stage:
-    """One line of a bake. `key` is its short name in tags; `steps` run beside each other in it.
+    """One line of a bake. `key` is its short name in tags.
 
-    All extra steps share the key `60`.
+    `chains` run beside each other on the machine, each one command; the steps of a chain run one
+    after the other. All extra steps share the key `60`.
     """
 
     key: str
     what: str
-    steps: tuple[Step, ...] = ()
+    chains: tuple[tuple[Step, ...], ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All of them, chain by chain."""
+        return tuple(step for chain in self.chains for step in chain)
 
 
 LAUNCH = Stage("launch", "launch a builder")
+PREPARE = "20"
+FETCH = "40"
+FINISH = "90"
 IMAGE = Stage("image", "create the AMI")
 LAUNCH_VERIFIER = Stage("relaunch", "launch a machine from the AMI")
 BOOT = Stage("boot", "boot it")
-CHECK = Stage("verify", VERIFY.what)
+CHECK = Stage("verify", VERIFY.what, ((VERIFY,),))
 EXTRA = "60"
 NAMES = {
     LAUNCH.key: LAUNCH.what,
-    "10": QUIET_AGENT.what,
-    "20": UPDATE.what,
-    "30": LOGIN.what,
-    "35": FORMER.what,
-    "40": "pull the images and fetch the models",
-    "50": AGENT.what,
+    PREPARE: "prepare and update the system",
+    FETCH: "pull the images and fetch the models",
     EXTRA: "run the extra steps",
-    "70": GPU.what,
-    "80": MANIFEST.what,
-    "90": CLEANUP.what,
-    "95": QUIESCE.what,
+    FINISH: "check the GPU, write the manifest and clean up",
     IMAGE.key: IMAGE.what,
     LAUNCH_VERIFIER.key: LAUNCH_VERIFIER.what,
     BOOT.key: BOOT.what,
@@ -89,24 +90,28 @@ NAMES = {
 """What a stage is called by its key, for a reader of an AMI's tags."""
 
 
-def list_steps(recipe: ResolvedRecipe, *, incremental: bool = False) -> list[tuple[Step, ...]]:
-    """The builder's steps in order; those in one tuple run beside each other."""
+def list_builder_stages(recipe: ResolvedRecipe, *, incremental: bool = False) -> list[Stage]:
+    """The builder's stages of steps, in order.
+
+    What is quick goes into one stage with its neighbours: each command costs two calls of SSM and a
+    second or two. An extra step has one of its own, as nobody knows how long it takes.
+    """
+    update = recipe.system_update.enabled
+    former = (FORMER,) if incremental else ()
     extra = [
-        (Step(get_extra_name(number, step), f"run the extra step {step.name}"),)
+        Step(get_extra_name(number, step), f"run the extra step {step.name}")
         for number, step in enumerate(recipe.extra_steps, 1)
     ]
+    models = ((MODELS,),) if recipe.models else ()
     return [
-        (QUIET_AGENT,),
-        (UPDATE,),
-        (LOGIN,),
-        *([(FORMER,)] if incremental else []),
-        (PULL, MODELS) if recipe.models else (PULL,),
-        (AGENT,),
-        *extra,
-        (GPU,),
-        (MANIFEST,),
-        (CLEANUP,),
-        (QUIESCE,),
+        Stage(
+            PREPARE,
+            NAMES[PREPARE] if update else "prepare the system",
+            ((QUIET_AGENT, UPDATE, LOGIN, *former, AGENT),),
+        ),
+        Stage(FETCH, NAMES[FETCH] if models else PULL.what, ((PULL,), *models)),
+        *(Stage(EXTRA, step.what, ((step,),)) for step in extra),
+        Stage(FINISH, NAMES[FINISH], ((GPU, MANIFEST, CLEANUP, QUIESCE),)),
     ]
 
 
@@ -119,14 +124,9 @@ def list_stages(
     recipe: ResolvedRecipe, *, verify: bool, incremental: bool = False
 ) -> tuple[Stage, ...]:
     """Every stage of a whole bake, in order."""
-    steps = [_to_stage(group) for group in list_steps(recipe, incremental=incremental)]
+    steps = list_builder_stages(recipe, incremental=incremental)
     checked = (LAUNCH_VERIFIER, BOOT, CHECK) if verify else ()
     return (LAUNCH, *steps, IMAGE, *checked)
-
-
-def _to_stage(steps: Sequence[Step]) -> Stage:
-    key = steps[0].name.partition("-")[0]
-    return Stage(key, " and ".join(step.what for step in steps), tuple(steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,23 +176,18 @@ def choose_rate(recipe: ResolvedRecipe, site: BuildSite) -> int | None:
 
 FIGURES = {
     "launch": 35.0,
-    "10": 2.0,
-    "20": 90.0,
-    "30": 3.0,
-    "35": 2.0,
-    "50": 1.0,
-    "70": 5.0,
-    "80": 1.0,
-    "90": 10.0,
-    "95": 10.0,
+    PREPARE: 95.0,
+    FINISH: 22.0,
     "relaunch": 10.0,
     "boot": 25.0,
 }
 """Seconds of the stages that depend on no size. `launch`, and `relaunch` with `boot`: RunInstances
 answers after 1.5 s, `running` comes after 5-17 s, the agent 3-23 s later (daemonology.net, EC2 boot
-time benchmarking, 2021; brevdev/ec2-coldboot-research), and a wait ends a little late. `20`: a
-month's updates without kernel and driver, a guess. The others are what the steps take on machines
-of the local cloud, with what a command by SSM costs."""
+time benchmarking, 2021; brevdev/ec2-coldboot-research), and a wait ends a little late. `20`: 90 of
+it are a month's updates without kernel and driver, a guess. The rest and `90` are what the steps
+take on machines of the local cloud, with what a command by SSM costs."""
+PREPARED_S = 5.0
+"""Of `PREPARE`, without the update."""
 
 
 def expect(key: str, sizes: Sizes) -> float | None:
@@ -203,9 +198,9 @@ def expect(key: str, sizes: Sizes) -> float | None:
     image of the old template gave. Verify: everything that was baked is read once, at the volume's
     rate or cold.
     """
-    if key == "20" and not sizes.update:
-        return 2.0
-    if key == "40":
+    if key == PREPARE and not sizes.update:
+        return PREPARED_S
+    if key == FETCH:
         return max(5 + sizes.images * UNPACKED / 60e6, 2 + sizes.models / 100e6)
     if key == "image":
         return 43 + sizes.content / 150e6

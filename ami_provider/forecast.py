@@ -18,6 +18,7 @@ from ami_provider.costs import (
 from ami_provider.course import (
     BASE_USED_GIB,
     EXTRA,
+    FETCH,
     GIB,
     UNPACKED,
     Sizes,
@@ -138,8 +139,8 @@ def get_saved_seconds(sizes: Sizes) -> float:
     The template says 17 min, of which nobody has measured one; `batch.start_model` has the whole
     start, stage by stage.
     """
-    pull, _ = estimate("40", Sizes(images=sizes.images, models=0))
-    models, _ = estimate("40", Sizes(images=0, models=sizes.models))
+    pull, _ = estimate(FETCH, Sizes(images=sizes.images, models=0))
+    models, _ = estimate(FETCH, Sizes(images=0, models=sizes.models))
     return (pull or 0.0) + (models or 0.0 if sizes.models else 0.0)
 
 

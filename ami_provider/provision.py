@@ -7,11 +7,20 @@ from typing import Any
 
 from ami_provider import waiting
 from ami_provider.commands import StepReply
-from ami_provider.course import MODELS, PULL, QUIESCE, Step, expect, get_sizes, list_stages
+from ami_provider.course import (
+    MODELS,
+    PULL,
+    QUIESCE,
+    Stage,
+    Step,
+    expect,
+    get_sizes,
+    list_builder_stages,
+)
 from ami_provider.errors import StepError
 from ami_provider.job import Job
 from ami_provider.machines import Machine, set_step
-from ami_provider.running import deliver_steps, run_together
+from ami_provider.running import deliver_steps, run_stage
 from ami_provider.starting import refuse
 from ami_provider.traffic import tell_bytes
 
@@ -32,18 +41,16 @@ def provision(job: Job, machine: Machine) -> dict[str, Any]:
     told: dict[str, Any] = {}
     noted = waiting.now()
     sizes = get_sizes(job.recipe, job.site)
-    for stage in list_stages(job.recipe, verify=False, incremental=bool(job.start)):
-        if not (steps := stage.steps):
-            continue
+    for stage in list_builder_stages(job.recipe, incremental=bool(job.start)):
         # What an incremental bake has to fetch, only the machine finds out.
-        unknown = job.start and PULL in steps
+        unknown = job.start and PULL in stage.steps
         expected = None if unknown else expect(stage.key, sizes)
         with job.stages.stage(stage.what, expected_s=expected):
-            with tell_bytes(job, machine, get_download_bytes(job, steps)):
-                replies = _run(job, machine, steps, files, expected)
-            told |= {step.name: reply.result for step, reply in zip(steps, replies, strict=True)}
-        if QUIESCE in steps or waiting.now() >= noted + NOTED_S:
-            set_step(job, machine, steps[-1].name)
+            with tell_bytes(job, machine, get_download_bytes(job, stage.steps)):
+                replies = _run(job, machine, stage, files, expected)
+            told |= {step: reply.result for step, reply in replies.items()}
+        if QUIESCE in stage.steps or waiting.now() >= noted + NOTED_S:
+            set_step(job, machine, stage.steps[-1].name)
             noted = waiting.now()
     return told
 
@@ -51,12 +58,12 @@ def provision(job: Job, machine: Machine) -> dict[str, Any]:
 def _run(
     job: Job,
     machine: Machine,
-    steps: Sequence[Step],
+    stage: Stage,
     files: dict[str, bytes],
     expected_s: float | None,
-) -> list[StepReply]:
+) -> dict[str, StepReply]:
     try:
-        return run_together(job, machine, steps, files, expected_s=expected_s)
+        return run_stage(job, machine, stage, files, expected_s=expected_s)
     except StepError as error:
         # What was there before stands in the way: nothing that a full bake would meet as well.
         alone = any(f"baked-ami-failure: {kind}" in error.details for kind in ONLY_INCREMENTAL)
@@ -65,10 +72,10 @@ def _run(
         raise
 
 
-def get_download_bytes(job: Job, stage: Sequence[Step]) -> int:
+def get_download_bytes(job: Job, steps: Sequence[Step]) -> int:
     """Bytes that a stage fetches at most, as far as sizes are known; 0 where most are there."""
     if job.start:
         return 0
-    images = sum(image.size_bytes or 0 for image in job.recipe.images) if PULL in stage else 0
-    models = sum(model.size_bytes or 0 for model in job.recipe.models) if MODELS in stage else 0
+    images = sum(image.size_bytes or 0 for image in job.recipe.images) if PULL in steps else 0
+    models = sum(model.size_bytes or 0 for model in job.recipe.models) if MODELS in steps else 0
     return images + models

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
 from ami_provider import parameters
-from ami_provider.commands import StepReply, deliver, run_step
-from ami_provider.course import VERIFY, Step, get_extra_name
+from ami_provider.commands import Order, StepReply, deliver, run_steps
+from ami_provider.course import VERIFY, Stage, Step, get_extra_name
 from ami_provider.errors import StepError
 from ami_provider.failures import find_failure
 from ami_provider.job import Job
@@ -57,47 +57,51 @@ def read_own_scripts() -> dict[str, str]:
     }
 
 
-def run_together(
+def run_stage(
     job: Job,
     machine: Machine,
-    stage: Sequence[Step],
+    stage: Stage,
     files: dict[str, bytes],
     *,
     expected_s: float | None = None,
-) -> list[StepReply]:
-    """Run the steps of one stage beside each other; all have ended when a failure is told.
+) -> dict[str, StepReply]:
+    """Run a stage's chains beside each other; all have ended when a failure is told.
 
-    `expected_s` is about how long the longest of them takes.
+    Gives each step's reply by its name. `expected_s` is about how long the longest chain takes.
     """
-    with ThreadPoolExecutor(len(stage)) as pool:
-        running = [pool.submit(_run, job, machine, step, files, expected_s) for step in stage]
-    replies = [future.result() for future in running]
-    for lost in dict.fromkeys(reply.log_lost for reply in replies if reply.log_lost):
+    with ThreadPoolExecutor(len(stage.chains)) as pool:
+        running = [
+            pool.submit(_run, job, machine, chain, files, expected_s) for chain in stage.chains
+        ]
+    replies = {step: reply for future in running for step, reply in future.result().items()}
+    for lost in dict.fromkeys(reply.log_lost for reply in replies.values() if reply.log_lost):
         if (text := f"the logs are not kept in S3: {lost}") not in job.stages.warnings:
             job.stages.warn(text)
-    failed = [(step, r) for step, r in zip(stage, replies, strict=True) if not r.ok]
+    failed = [(step, reply) for step, reply in replies.items() if not reply.ok]
     if failed or job.site.debug:
         logs = read_logs(job, machine)
         if job.site.debug:
-            for step in stage:
+            for step in replies:
                 job.stages.announce(f"{step.name}:\n{logs.get(step.name, '(no output)')}")
         if failed:
             raise explain_steps(job, machine, failed, logs)
-    return replies
+    return {step.name: reply for step, reply in replies.items()}
 
 
 def _run(
-    job: Job, machine: Machine, step: Step, files: dict[str, bytes], expected_s: float | None
-) -> StepReply:
-    return run_step(
-        job.aws,
-        machine.id,
-        step.name,
-        key=get_key(step.name, files),
-        timeout_s=_limit(job.site.timeouts, step) * 60,
-        expected_s=expected_s,
-        debug=job.site.debug,
-    )
+    job: Job,
+    machine: Machine,
+    chain: Sequence[Step],
+    files: dict[str, bytes],
+    expected_s: float | None,
+) -> dict[Step, StepReply]:
+    """Those that were begun; only the last can have failed."""
+    limits = job.site.timeouts
+    orders = [
+        Order(step.name, get_key(step.name, files), _limit(limits, step) * 60) for step in chain
+    ]
+    replies = run_steps(job.aws, machine.id, orders, expected_s=expected_s, debug=job.site.debug)
+    return dict(zip(chain, replies, strict=False))
 
 
 def get_key(step: str, files: dict[str, bytes]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ami_provider import tags
 from ami_provider.cleaning import end_afterwards
-from ami_provider.course import BOOT, CHECK, LAUNCH_VERIFIER, VERIFY, expect, get_sizes
+from ami_provider.course import BOOT, CHECK, LAUNCH_VERIFIER, expect, get_sizes
 from ami_provider.errors import BakeError, StepError
 from ami_provider.image_state import Image, get_state, set_tags
 from ami_provider.instance_state import MachineLostError
@@ -12,7 +12,7 @@ from ami_provider.job import Job
 from ami_provider.launch import list_choices
 from ami_provider.launching import launch_machine, list_fresh_first
 from ami_provider.machines import Machine, find_machine, wait_until_ready
-from ami_provider.running import deliver_steps, run_together
+from ami_provider.running import deliver_steps, run_stage
 from ami_provider.starting import NotAsFromScratchError, find_start, refuse
 
 GRACE_MIN = 15
@@ -83,7 +83,7 @@ def _verify_once(job: Job, image: Image, types: tuple[str, ...], lost: list[Mach
         with job.stages.stage(CHECK.what, expected_s=checked):
             files = deliver_steps(job, machine)
             try:
-                run_together(job, machine, (VERIFY,), files, expected_s=checked)
+                run_stage(job, machine, CHECK, files, expected_s=checked)
             except BakeError as error:
                 error.brief = f"the AMI {image.id} is refused: {error.brief}"
                 if isinstance(error, StepError) and find_start(image):

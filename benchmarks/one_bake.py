@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ami_provider.aws import Aws
 from ami_provider.bake import bake
-from ami_provider.recipe import ExtraStep, SystemUpdate
+from ami_provider.recipe import AgentSettings, SystemUpdate
 from ami_provider.resolved import ResolvedBase, ResolvedImage, ResolvedRecipe
 from ami_provider.site import BuildSite, Lineage
 
@@ -50,7 +51,7 @@ def make(aws: Aws, base: ResolvedBase, name: str, verify: str) -> None:
     recipe = ResolvedRecipe(
         base=base,
         images=(ResolvedImage(repository=f"{registry}/one", digest=f"sha256:{'a' * 64}"),),
-        extra_steps=(ExtraStep(name="content", script=f"echo {name}"),),
+        agent=AgentSettings(extra={"ECS_INSTANCE_ATTRIBUTES": json.dumps({"made-by": name})}),
         system_update=SystemUpdate(enabled=False),
     )
     site = BuildSite(

@@ -3,7 +3,8 @@
 #
 # One at a time under a lock. A step that ended well for this KEY (its script and parameters) is not
 # run again; one that failed is, but not for the same TOKEN: then only its answer was lost.
-# Prints the end of the log, where the whole of it went and, last, what the step tells. Everything is kept in memory.
+# Prints the end of the log if it failed, where the whole of it went and, last, what the step tells. Everything is
+# kept in memory.
 set -euo pipefail
 umask 077
 
@@ -61,7 +62,7 @@ else
 fi
 
 # What leaves this machine has no secret in it.
-if [[ -s "$log" ]]; then bash "$(dirname "$0")/redact.sh" <"$log" | tail -c 6000; fi
+if [[ "$status" != 0 && -s "$log" ]]; then bash "$(dirname "$0")/redact.sh" <"$log" | tail -c 6000; fi
 if [[ -s "$log.kept" ]]; then
     echo
     cat "$log.kept"

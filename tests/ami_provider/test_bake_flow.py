@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,17 @@ def reply(*, fails: bool = False, log: str = "") -> Outcome:
     )  # fmt: skip
 
 
+def at_step(step: str, told: Outcome) -> Outcome:
+    """As the machine tells it: which step of several it was."""
+    return replace(told, stdout=f"baked-ami-step: {step}\n".encode() + told.stdout)
+
+
 def on_step(bakery: Bakery, step: str, act: Callable[[str], Outcome | None]) -> None:
     """Call `act` with the machine's ID whenever this step is run on one."""
 
     def answer(machine: str, script: Script) -> Outcome:
         if f"run.sh {step}" in "\n".join(script.lines):
-            return act(machine) or reply()
+            return at_step(step, act(machine) or reply())
         return reply()
 
     machines(bakery).answer = answer
@@ -225,7 +231,7 @@ def test_credentials_renewed_in_mid_bake_are_taken(
         bakery.cloud.faults = Faults([old])
         sign_in("NEW")
 
-    on_step(bakery, "50-agent-settings", expire)
+    on_step(bakery, "36-agent-settings", expire)
     bakery.aws = Aws(bakery.cloud.region)
     bakery.bake()
 

@@ -247,12 +247,13 @@ def test_names_and_tags_say_whose_it_is() -> None:
 
 
 def test_extra_steps_keep_their_order() -> None:
-    from ami_provider.course import list_steps
+    from ami_provider.course import list_builder_stages
 
     steps = tuple(ExtraStep(name=name, script="true") for name in ("zebra", "ant"))
-    names = [step.name for stage in list_steps(recipe(extra_steps=steps)) for step in stage]
+    stages = list_builder_stages(recipe(extra_steps=steps))
+    names = [step.name for stage in stages for step in stage.steps]
 
     assert names.index("60-01-zebra") + 1 == names.index("60-02-ant")
     assert (
-        names.index("50-agent-settings") < names.index("60-01-zebra") < names.index("80-manifest")
+        names.index("36-agent-settings") < names.index("60-01-zebra") < names.index("80-manifest")
     )

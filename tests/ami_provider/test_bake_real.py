@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ami_provider.commands import read_file
-from ami_provider.course import list_steps
+from ami_provider.course import list_builder_stages
 from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError
 from ami_provider.image_removal import delete_image
@@ -96,7 +96,7 @@ def test_each_step_a_second_time_changes_nothing(bakery: Bakery, base: str) -> N
     with running(job, "builder", recipe.base.ami_id) as machine:
         provision(job, machine)
         do(job, machine, LIST_DISK.replace("TARGET", "/run/disk.first"))
-        for step in (step for stage in list_steps(job.recipe) for step in stage):
+        for step in (step for stage in list_builder_stages(job.recipe) for step in stage.steps):
             do(job, machine, f"bash /run/baked-ami/steps/{step.name}.sh")
         do(job, machine, LIST_DISK.replace("TARGET", "/run/disk.second"))
 
@@ -164,7 +164,7 @@ def test_the_smoke_command_runs_beside_the_models_or_refuses_the_ami(bakery: Bak
 
     listed = bakery.aws.s3.list_objects_v2(Bucket="logs")["Contents"]
     kept = {entry["Key"].rpartition("/")[2]: entry["Key"] for entry in listed}
-    steps = [step.name for stage in list_steps(job.recipe) for step in stage]
+    steps = [step.name for stage in list_builder_stages(job.recipe) for step in stage.steps]
     assert kept.keys() == {f"{name}.log" for name in [*steps, "verify"]}
     assert all(key.startswith(f"team/{baked.name}/i-") for key in kept.values())
     log = bakery.aws.s3.get_object(Bucket="logs", Key=kept["verify.log"])["Body"].read().decode()

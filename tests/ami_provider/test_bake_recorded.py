@@ -21,16 +21,17 @@ def bakery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bakery]:
         yield bakery
 
 
-def answer(bakery: Bakery, word: str, *, log: str, exit_code: int = 70) -> None:
+def answer(bakery: Bakery, word: str, *, log: str, exit_code: int = 70, before: str = "") -> None:
     """Let every script with this word in it fail with this log."""
 
     def outcome(_machine: str, script: Script) -> Outcome:
         now = datetime.now(UTC)
         fails = word in "\n".join(script.lines)
+        step = word.removeprefix("run.sh ")
         return Outcome(
             status="Failed" if fails else "Success",
             exit_code=exit_code if fails else 0,
-            stdout=log.encode() if fails else b"",
+            stdout=f"{before}baked-ami-step: {step}\n{log}".encode() if fails else b"",
             stderr=b"",
             started=now,
             ended=now,
@@ -68,7 +69,7 @@ def test_a_bake_gives_one_verified_ami_and_leaves_nothing_else(bakery: Bakery) -
     assert tags.to_mapping(snapshot["Snapshots"][0]["Tags"])[tags.FINGERPRINT] == baked.fingerprint
     assert not baked.adopted
     steps = [line.partition(" · ")[0] for line in bakery.said if line.startswith("step 1 ")]
-    assert steps[0] == "step 1 of 14: launch a builder"
+    assert steps[0] == "step 1 of 8: launch a builder"
 
 
 def test_the_builder_is_closed_and_ends_by_itself(bakery: Bakery) -> None:
@@ -107,6 +108,21 @@ def test_a_step_that_fails_says_why_and_leaves_nothing(bakery: Bakery) -> None:
 
     assert "docker login x: denied" in raised.value.details
     assert "AmazonEC2ContainerRegistryReadOnly" in raised.value.resolution
+    assert bakery.count() == EMPTY
+
+
+def test_the_step_that_failed_is_told_of_several_in_one_command(bakery: Bakery) -> None:
+    """The steps before it ended well, those after it were not begun."""
+    before = "baked-ami-step: 10-quiet-agent\nbaked-ami-step: 20-system-update\n"
+    answer(bakery, "run.sh 30-registry-login", log="30: it broke\n", before=before)
+
+    with pytest.raises(BakeError, match="could not log in to the registry") as raised:
+        bakery.bake()
+
+    assert "30-registry-login on i-" in raised.value.details
+    assert "30: it broke" in raised.value.details
+    for other in ("10-quiet-agent", "20-system-update", "36-agent-settings"):
+        assert other not in raised.value.details.partition("The whole log")[0]
     assert bakery.count() == EMPTY
 
 

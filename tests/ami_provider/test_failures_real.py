@@ -17,6 +17,7 @@ import pytest
 from ami_provider import building, tags
 from ami_provider import provision as provisioning
 from ami_provider.commands import run_command
+from ami_provider.course import FETCH
 from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.job import Job
@@ -119,16 +120,16 @@ def test_a_failure_is_told_with_cause_and_remedy_and_leaves_nothing(
 def clock_that_jumps_before_the_pull(bakery: Bakery, *, again: bool) -> Iterator[None]:
     """13 hours, beyond every token's 12: once, or each time that the registry looks at it."""
     registry, jumps = bakery.cloud.registry, count(1)
-    run_together = provisioning.run_together  # type: ignore[attr-defined]
+    run_stage = provisioning.run_stage  # type: ignore[attr-defined]
     usual = registry.clock
 
     def run(job: Job, machine: Machine, stage: Any, files: Any, **more: Any) -> Any:
-        if stage[0].name == "40-pull-images":
+        if stage.key == FETCH:
             registry.clock = lambda: usual() + timedelta(hours=13 * (next(jumps) if again else 1))
-        return run_together(job, machine, stage, files, **more)
+        return run_stage(job, machine, stage, files, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provisioning, "run_together", run)
+        patch.setattr(provisioning, "run_stage", run)
         try:
             yield
         finally:

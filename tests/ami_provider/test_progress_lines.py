@@ -44,7 +44,7 @@ def test_the_line_of_a_pull_tells_step_times_and_bytes(monkeypatch: pytest.Monke
         bakery.cloud.machines.answer = answer
         bake(bakery.resolve(), bakery.site(), bakery.lineage(), aws=bakery.aws, report=report)
 
-    head = "step 5 of 14: pull the images and fetch the models"
+    head = "step 3 of 8: pull the images and fetch the models"
     (start,) = [line for line in lines if re.fullmatch(rf"{head} · expected \d+ s", line)]
     later = [line for line in lines[lines.index(start) :] if line.startswith(head)]
     assert re.fullmatch(rf"{head} · \d+ s · expected \d+ s · \d+\.\d of \d+\.\d [MGk]?B", later[-1])

@@ -37,7 +37,7 @@ def machine(tmp_path: Path) -> Scratch:
     machine.put("/var/lib/docker/overlay2/abc/diff/app", "a layer's file")
     machine.put("/home/ec2-user/.bashrc", "alias ll='ls -l'")
     machine.put("/etc/os-release", "ID=amzn")
-    machine.run("50-agent-settings")
+    machine.run("36-agent-settings")
     machine.run("80-manifest")
     age(machine)
     return machine

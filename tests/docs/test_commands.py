@@ -174,7 +174,7 @@ def says(*words: str) -> Callable[[Life, str], None]:
 
 
 AFTER: dict[str, Callable[[Life, str], None]] = {
-    "make up": says("step 1 of 14: launch a builder", "+ 18 created", "jobDefinitionArn"),
+    "make up": says("step 1 of 8: launch a builder", "+ 18 created", "jobDefinitionArn"),
     "python -m settings check --stack dev": says("can be used"),
     "aws batch submit-job": says("jobId"),
     "pulumi stack output amiId": are_written,
