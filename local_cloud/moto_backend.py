@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import warnings
@@ -24,6 +25,8 @@ warnings.filterwarnings("ignore", message="Exception.*does not match an error sh
 
 GLOBAL_HOSTS = {"iam": "iam.amazonaws.com", "cloudfront": "cloudfront.amazonaws.com"}
 PROTOCOLS = ("json", "query", "ec2", "rest-json", "rest-xml")
+#: Python's look of a set, which some of moto's messages have around a name that is not there.
+_SET_IN_MESSAGE = re.compile(rb"\{(?:'|&#39;)([^{}]*?)(?:'|&#39;)\}")
 ERROR_CODES_OF_FAULTS = frozenset({"InternalError", "InternalFailure", "InternalServerError"})
 
 
@@ -142,6 +145,8 @@ class Moto:
             raise not_modelled(f"{method} {urlsplit(url).path} of {urlsplit(url).netloc}")
         if isinstance(answer, str):
             answer = answer.encode()
+        if status >= 400:
+            answer = _SET_IN_MESSAGE.sub(rb"\1", answer)
         return status, {str(k): str(v) for k, v in dict(answer_headers).items()}, answer
 
     def backend(self, service: str, *, region: str, account: str) -> Any:

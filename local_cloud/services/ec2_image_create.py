@@ -11,6 +11,7 @@ from local_cloud.errors import AwsError, not_modelled
 from local_cloud.machines.contract import MachineError
 from local_cloud.services import ec2_lifecycle
 from local_cloud.services.ec2_base_images import ensure_base_images
+from local_cloud.services.ec2_image_register import mapping_of
 from local_cloud.services.ec2_images import check_name
 from local_cloud.services.ec2_launch import may_use
 from local_cloud.services.ec2_model import (
@@ -90,8 +91,7 @@ def _record_image(call: Call, instance: Instance) -> tuple[Image, list[tuple[Sna
         )  # fmt: skip
         copies.append((snapshot, volume.id))
         mappings.append(_mapping(mapping, volume.view, snapshot.id, change.get("Ebs", {})))
-    if changes:
-        raise not_modelled(f"another disk in CreateImage ({', '.join(changes)})")
+    mappings += [mapping_of(call, one) for one in changes.values() if one.get("NoDevice") is None]
     source = images(call.cloud)[instance.view["ImageId"]]
     view = copy.deepcopy(source.view)
     for name in ("ImageOwnerAlias", "PublicSsmParameterName", "DeprecationTime", "SourceImageId",
@@ -204,6 +204,8 @@ def _copy(call: Call, source: Image) -> tuple[Image, list[Snapshot]]:
         view.pop(name, None)
     copied = []
     for mapping in view["BlockDeviceMappings"]:
+        if "SnapshotId" not in mapping["Ebs"]:
+            continue
         made = copy_of(
             call, snapshots(call.cloud)[mapping["Ebs"]["SnapshotId"]],
             f"Copied for DestinationAmi {image_id} from SourceAmi {source.id}",

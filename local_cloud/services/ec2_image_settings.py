@@ -16,10 +16,17 @@ def modify_image_attribute(call: Call) -> Params:
     ask = call.params
     image = get_own_image(call, ask["ImageId"])
     known = {"ImageId", "DryRun", "Attribute", "LaunchPermission", "OperationType", "UserIds",
-             "UserGroups", "Description", "Value"}  # fmt: skip
+             "UserGroups", "Description", "ImdsSupport", "Value"}  # fmt: skip
     for name in set(ask) - known:
         raise not_modelled(f"{name} in ModifyImageAttribute")
+    imds = ask.get("ImdsSupport", {}).get("Value")
+    if ask.get("Attribute") == "imdsSupport":
+        imds = ask.get("Value", "")
+    if imds is not None and imds != "v2.0":
+        raise AwsError("InvalidParameterValue", f"Invalid value '{imds}' for imdsSupport: v2.0")
     refuse_dry_run(call)
+    if imds is not None:
+        image.view["ImdsSupport"] = imds
     if "Description" in ask:
         image.view["Description"] = ask["Description"].get("Value", "")
     elif ask.get("Attribute") == "description":
@@ -38,7 +45,7 @@ def describe_image_attribute(call: Call) -> Params:
         "description": {"Description": {"Value": image.view["Description"]}},
         "launchPermission": {"LaunchPermissions": image.permissions},
         "productCodes": {"ProductCodes": []},
-        "bootMode": {"BootMode": {"Value": image.view["BootMode"]}},
+        "bootMode": {"BootMode": {"Value": image.view.get("BootMode")}},
         "imdsSupport": {"ImdsSupport": {"Value": image.view.get("ImdsSupport")}},
         "sriovNetSupport": {"SriovNetSupport": {"Value": "simple"}},
         "deregistrationProtection": {"DeregistrationProtection": {"Value": image.protection}},

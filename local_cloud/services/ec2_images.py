@@ -12,10 +12,12 @@ from local_cloud.services.ec2_filters import filtered, page
 from local_cloud.services.ec2_launch import is_usable, may_use
 from local_cloud.services.ec2_model import (
     Image,
+    check_image_id,
     images,
     now,
     refuse_dry_run,
     sees,
+    snapshot_ids,
     timestamp_text,
 )
 from local_cloud.services.ec2_snapshots import image_using
@@ -43,8 +45,7 @@ FIELDS = {
 
 def get_own_image(call: Call, image_id: str) -> Image:
     """The caller's image. Raises as EC2 does for one that is gone, never was, or is not theirs."""
-    if not image_id.startswith("ami-"):
-        raise AwsError("InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")')
+    check_image_id(image_id)
     ensure_base_images(call.cloud, call.region)
     image = images(call.cloud).get(image_id)
     if image is None or not is_usable(call, image):
@@ -109,8 +110,7 @@ def describe_images(call: Call) -> Params:
 
 def _by_ids(seen: list[Image], ids: list[str]) -> list[Image]:
     for one in ids:
-        if not one.startswith("ami-"):
-            raise AwsError("InvalidAMIID.Malformed", f'Invalid id: "{one}" (expecting "ami-...")')
+        check_image_id(one)
     known = {image.id: image for image in seen}
     missing = [one for one in ids if one not in known]
     if missing:
@@ -154,7 +154,7 @@ def deregister_image(call: Call) -> Params:
     refuse_dry_run(call)
     with call.cloud.store.lock:
         image.deregistered = True
-        wanted = [mapping["Ebs"]["SnapshotId"] for mapping in image.view["BlockDeviceMappings"]]
+        wanted = snapshot_ids(image)
     if not call.params.get("DeleteAssociatedSnapshots"):
         return {"Return": True}
     results = []
@@ -167,10 +167,10 @@ def deregister_image(call: Call) -> Params:
     return {"Return": True, "DeleteSnapshotResults": results}
 
 
-@handles("ec2", "RegisterImage", "ImportImage", "ExportImage", "CreateRestoreImageTask")
+@handles("ec2", "ImportImage", "ExportImage", "CreateRestoreImageTask")
 def refuse_other_ways(call: Call) -> Params:
     raise not_modelled(
-        f"ec2:{call.action} (images come from machines, by CreateImage, or by CopyImage)"
+        f"ec2:{call.action} (images come by CreateImage, CopyImage and RegisterImage)"
     )
 
 

@@ -11,7 +11,7 @@ from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_base_images import ensure_base_images, public_parameters
 from local_cloud.services.ec2_launch_disks import Disk, plan_disks
 from local_cloud.services.ec2_launch_template import with_template
-from local_cloud.services.ec2_model import Image, images, sees
+from local_cloud.services.ec2_model import Image, check_image_id, images, sees
 from local_cloud.services.ec2_network import find_groups, find_subnet
 from local_cloud.services.visibility import sees_profile
 
@@ -120,8 +120,7 @@ def get_launchable_image(call: Call, image_id: str | None) -> Image:
         raise AwsError("MissingParameter", "The request must contain the parameter ImageId")
     if image_id.startswith("resolve:ssm:"):
         image_id = _resolve(call, image_id.removeprefix("resolve:ssm:"))
-    if not image_id.startswith("ami-"):
-        raise AwsError("InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")')
+    check_image_id(image_id)
     ensure_base_images(call.cloud, call.region)
     image = images(call.cloud).get(image_id)
     if image is None or not is_usable(call, image):

@@ -129,6 +129,18 @@ def images(cloud: Cloud) -> dict[str, Image]:
     return cloud.store.table("ec2 images")
 
 
+def snapshot_ids(image: Image) -> list[str]:
+    """The snapshots behind an image; an empty disk of it has none."""
+    found = (mapping["Ebs"].get("SnapshotId") for mapping in image.view["BlockDeviceMappings"])
+    return [one for one in found if one]
+
+
+def check_image_id(image_id: str) -> None:
+    """Raises as EC2 does for what cannot be an image's ID."""
+    if not re.fullmatch(r"ami-[0-9a-f]{8}(?:[0-9a-f]{9})?", image_id):
+        raise AwsError("InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")')
+
+
 def spot_requests(cloud: Cloud) -> dict[str, Resource]:
     return cloud.store.table("ec2 spot requests")
 

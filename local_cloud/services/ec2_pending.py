@@ -5,7 +5,7 @@ from __future__ import annotations
 from local_cloud.cloud import Cloud
 from local_cloud.lifecycle import at_start
 from local_cloud.machines.contract import GIB
-from local_cloud.services.ec2_model import Image, Snapshot, images, now, snapshots
+from local_cloud.services.ec2_model import Image, Snapshot, images, now, snapshot_ids, snapshots
 from local_cloud.services.ec2_volumes import drop_snapshot
 
 
@@ -87,8 +87,7 @@ def go_on(cloud: Cloud) -> None:
     }
     for image in list(images(cloud).values()):
         if image.view["State"] == "pending" and not image.deregistered:
-            ids = [one["Ebs"]["SnapshotId"] for one in image.view["BlockDeviceMappings"]]
-            own = [pending.pop(one) for one in ids if one in pending]
+            own = [pending.pop(one) for one in snapshot_ids(image) if one in pending]
             if all(_is_copied(cloud, one) for one in own):
                 _in_background(cloud, own, image)
             else:

@@ -205,7 +205,7 @@ def _view(launch: Launch, instance_id: str, number: int, interface: Params) -> d
         "Architecture": image["Architecture"], "RootDeviceName": image["RootDeviceName"],
         "RootDeviceType": "ebs", "VirtualizationType": "hvm", "Hypervisor": "xen",
         "EnaSupport": True, "EbsOptimized": asked.get("EbsOptimized", False),
-        "BootMode": image["BootMode"], "PlatformDetails": "Linux/UNIX",
+        "BootMode": image.get("BootMode"), "PlatformDetails": "Linux/UNIX",
         "UsageOperation": "RunInstances", "UsageOperationUpdateTime": now(),
         "BlockDeviceMappings": [], "NetworkInterfaces": [interface],
         "Monitoring": {

@@ -87,7 +87,7 @@ def copy_snapshot(call: Call) -> Params:
         raise AwsError("IncorrectState", f"Snapshot is in invalid state - {source.view['State']}")
     refuse_dry_run(call)
     made = copy_of(
-        call, source, ask.get("Description", source.view["Description"]),
+        call, source, ask.get("Description", ""),
         encrypted=ask.get("Encrypted", False), key=ask.get("KmsKeyId"),
         tags=tags_for(ask.get("TagSpecifications", []), "snapshot"),
     )  # fmt: skip

@@ -49,3 +49,9 @@ def describe_volume_attribute(call: Call) -> Params:
     if call.params["Attribute"] == "autoEnableIO":
         return {"VolumeId": volume.id, "AutoEnableIO": {"Value": False}}
     return {"VolumeId": volume.id, "ProductCodes": []}
+
+
+@handles("ec2", "GetEbsDefaultKmsKeyId")
+def get_default_key(_: Call) -> Params:
+    """No key was chosen here (choosing one is refused), so it is AWS's own."""
+    return {"KmsKeyId": "alias/aws/ebs"}

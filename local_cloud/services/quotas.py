@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError
 from local_cloud.faults import Facts
@@ -26,24 +28,50 @@ GIVEN_VCPUS = 96
 
 @handles("service-quotas", "GetServiceQuota")
 def get_service_quota(call: Call) -> Params:
-    code, service = call.params["QuotaCode"], call.params["ServiceCode"]
-    if service != "ec2" or code not in EC2:
-        raise AwsError(
-            "NoSuchResourceException",
-            f"The request failed because the specified service quota {code} does not exist.",
-        )
-    name, spot, kind = EC2[code]
+    _check(call)
+    code = call.params["QuotaCode"]
+    _, spot, kind = EC2[code]
     facts: Facts = {"instance_type": kind, "spot": spot, "region": call.region}
     limits = [limit.vcpus for limit in call.cloud.faults.limits("quota", facts)]
+    return {"Quota": _quota(call, code, min([*limits, GIVEN_VCPUS]))}
+
+
+@handles("service-quotas", "ListServiceQuotas")
+def list_service_quotas(call: Call) -> Params:
+    _check(call)
+    return {"Quotas": [
+        get_service_quota(replace(call, params=call.params | {"QuotaCode": code}))["Quota"]
+        for code in EC2
+    ]}  # fmt: skip
+
+
+@handles("service-quotas", "GetAWSDefaultServiceQuota")
+def get_default_quota(call: Call) -> Params:
+    """What AWS gives a new account: 0 of G and P, 5 of the standard families."""
+    _check(call)
+    code = call.params["QuotaCode"]
+    return {"Quota": _quota(call, code, 5 if EC2[code][2] == "m5.large" else 0)}
+
+
+def _check(call: Call) -> None:
+    service, code = call.params["ServiceCode"], call.params.get("QuotaCode")
+    if service != "ec2" or (code is not None and code not in EC2):
+        raise AwsError(
+            "NoSuchResourceException",
+            f"The request failed because the specified service quota {code or service} does not"
+            " exist.",
+        )
+
+
+def _quota(call: Call, code: str, vcpus: float) -> Params:
     return {
-        "Quota": {
-            "ServiceCode": "ec2",
-            "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
-            "QuotaCode": code,
-            "QuotaName": name,
-            "Value": float(min([*limits, GIVEN_VCPUS])),
-            "Unit": "None",
-            "Adjustable": True,
-            "GlobalQuota": False,
-        }
+        "ServiceCode": "ec2",
+        "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
+        "QuotaArn": f"arn:aws:servicequotas:{call.region}:{call.account}:ec2/{code}",
+        "QuotaCode": code,
+        "QuotaName": EC2[code][0],
+        "Value": float(vcpus),
+        "Unit": "None",
+        "Adjustable": True,
+        "GlobalQuota": False,
     }

@@ -115,7 +115,7 @@ def test_bad_parameters_are_named_in_each_services_way(
 @pytest.mark.parametrize(
     ("service", "method", "params"),
     [
-        ("ec2", "register_image", {"Name": "some-name"}),
+        ("ec2", "import_image", {}),
         ("ec2", "request_spot_fleet", {"SpotFleetRequestConfig": {
             "IamFleetRole": "r", "TargetCapacity": 1}}),
         ("ec2", "attach_verified_access_trust_provider", {

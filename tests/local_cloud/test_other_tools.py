@@ -1,0 +1,104 @@
+"""Calls that Packer's and Terraform's own code makes, and what people type at the AWS CLI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local_cloud.samples import base_image, error_code, launch, machine, wait_until
+
+
+def refused(call: Any, **params: Any) -> tuple[str, str]:
+    """The code and the message that the call is refused with."""
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    return error_code(caught.value), caught.value.response["Error"]["Message"]
+
+
+def test_an_image_is_registered_of_snapshots_and_boots(aws: Any) -> None:
+    ec2 = aws("ec2")
+    source = launch(aws)
+    wait_until(aws, source, "running")
+    volume = machine(aws, source)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    root = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot, "VolumeType": "gp3"}}
+    empty = {"DeviceName": "/dev/xvdb", "Ebs": {"VolumeSize": 6}}
+    asked: dict[str, Any] = {
+        "Name": "registered", "Architecture": "x86_64", "VirtualizationType": "hvm",
+        "RootDeviceName": "/dev/xvda", "BlockDeviceMappings": [root, empty], "EnaSupport": True,
+    }  # fmt: skip
+    image = ec2.register_image(**asked)["ImageId"]
+    (shown,) = ec2.describe_images(ImageIds=[image])["Images"]
+    assert (shown["State"], shown["RootDeviceName"], shown["EnaSupport"]) == (
+        "available", "/dev/xvda", True,
+    )  # fmt: skip
+    assert [one["Ebs"].get("SnapshotId") for one in shown["BlockDeviceMappings"]] == [
+        snapshot, None,
+    ]  # fmt: skip
+    assert refused(ec2.register_image, **asked)[0] == "InvalidAMIName.Duplicate"
+    no_root = asked | {"Name": "no root", "BlockDeviceMappings": [empty]}
+    assert refused(ec2.register_image, **no_root)[0] == "InvalidBlockDeviceMapping"
+    arm = asked | {"Name": "arm", "Architecture": "arm64"}
+    assert refused(ec2.register_image, **arm)[0] == "NotImplemented"
+
+    copy = ec2.copy_image(SourceImageId=image, SourceRegion="ap-northeast-2", Name="copied")
+    made = launch(aws, ImageId=copy["ImageId"])
+    wait_until(aws, made, "running")
+    assert len(machine(aws, made)["BlockDeviceMappings"]) == 2
+    assert refused(ec2.delete_snapshot, SnapshotId=snapshot)[0] == "InvalidSnapshot.InUse"
+    ec2.deregister_image(ImageId=image)
+    ec2.delete_snapshot(SnapshotId=snapshot)
+
+
+def test_an_image_gets_an_empty_disk_more_and_asks_for_metadata_tokens(aws: Any) -> None:
+    ec2 = aws("ec2")
+    source = launch(aws)
+    wait_until(aws, source, "running")
+    more = [{"DeviceName": "/dev/xvdc", "Ebs": {"VolumeSize": 6, "DeleteOnTermination": True}}]
+    image = ec2.create_image(
+        InstanceId=source, Name="two disks", NoReboot=True, BlockDeviceMappings=more
+    )["ImageId"]
+    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
+    ec2.modify_image_attribute(ImageId=image, ImdsSupport={"Value": "v2.0"})
+    (shown,) = ec2.describe_images(ImageIds=[image])["Images"]
+    assert [one["DeviceName"] for one in shown["BlockDeviceMappings"]] == ["/dev/xvda", "/dev/xvdc"]
+    made = launch(aws, ImageId=image)
+    wait_until(aws, made, "running")
+    assert machine(aws, made)["MetadataOptions"]["HttpTokens"] == "required"
+    assert len(machine(aws, made)["BlockDeviceMappings"]) == 2
+    results = ec2.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)
+    assert [one["ReturnCode"] for one in results["DeleteSnapshotResults"]] == ["success"]
+
+
+def test_a_copied_snapshot_is_described_by_the_copy_call_alone(aws: Any) -> None:
+    ec2 = aws("ec2")
+    volume = ec2.create_volume(AvailabilityZone="ap-northeast-2a", Size=1)["VolumeId"]
+    source = ec2.create_snapshot(VolumeId=volume, Description="of the source")["SnapshotId"]
+    copied = ec2.copy_snapshot(SourceSnapshotId=source, SourceRegion="ap-northeast-2")["SnapshotId"]
+    (shown,) = ec2.describe_snapshots(SnapshotIds=[copied])["Snapshots"]
+    assert shown["Description"] == ""
+
+
+def test_names_that_are_not_there_are_told_as_they_were_given(aws: Any) -> None:
+    ec2 = aws("ec2")
+    code, message = refused(ec2.describe_key_pairs, KeyNames=["nope"])
+    assert code == "InvalidKeyPair.NotFound"
+    assert "keypair 'nope' does" in message
+    code, message = refused(ec2.describe_security_groups, GroupIds=["sg-0123456789abcdef0"])
+    assert code == "InvalidGroup.NotFound"
+    assert "group 'sg-0123456789abcdef0' does" in message
+    asked = {"ImageId": "ami-0123", "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    assert refused(ec2.run_instances, **asked)[0] == "InvalidAMIID.Malformed"
+    assert base_image(aws)
+
+
+def test_quotas_are_listed_with_what_a_new_account_has(aws: Any) -> None:
+    quotas = aws("service-quotas")
+    listed = quotas.list_service_quotas(ServiceCode="ec2")["Quotas"]
+    spot = next(one for one in listed if one["QuotaCode"] == "L-3819A6DF")
+    assert spot == quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-3819A6DF")["Quota"]
+    default = quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode="L-3819A6DF")
+    assert (spot["Value"], default["Quota"]["Value"]) == (96.0, 0.0)
+    assert aws("ec2").get_ebs_default_kms_key_id()["KmsKeyId"] == "alias/aws/ebs"
