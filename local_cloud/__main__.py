@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import click
@@ -72,9 +72,10 @@ def serve(
     call_details: Path | None,
 ) -> None:
     """Answer until Ctrl-C; one line of JSON with the endpoint says when it is ready."""
-    stop = threading.Event()
+    # A queue, as an Event's own lock may be held where a signal comes in.
+    stop: SimpleQueue[None] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.put(None))
     cloud = _open(
         port=port, state=state, faults_file=faults_file, latency=latency,
         recorded=recorded, ami_reading=batch_ami_reading, details=call_details,
@@ -86,7 +87,7 @@ def serve(
         }  # fmt: skip
         click.echo(json.dumps(ready))
         sys.stdout.flush()
-        stop.wait()
+        stop.get()
     finally:
         cloud.close()
 

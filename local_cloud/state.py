@@ -194,7 +194,7 @@ class Saver:
         self._save()
 
     def _run(self) -> None:
-        while True:
+        while not self._stop.is_set():  # It may be set just before the change is taken as seen.
             self._changed.wait()
             if self._stop.wait(self._delay_s):
                 return

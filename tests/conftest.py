@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "WORKERS")
+"""What `make test` got is not for the makes that tests start."""
 REAL_ACCOUNT = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -28,8 +31,10 @@ TEMPORARY = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: what is set here, every process started inherits."""
-    for name in REAL_ACCOUNT:
+    for name in (*REAL_ACCOUNT, *OF_MAKE):
         os.environ.pop(name, None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # Started in a shell's background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import signal
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from types import ModuleType
 
 import grpc
@@ -38,9 +38,10 @@ def main() -> int:
     from local_cloud.pulumi_plugin.engine_watch import watch_engine
     from local_cloud.pulumi_plugin.server import AwsStandIn
 
-    stop = threading.Event()
+    # A queue, as an Event's own lock may be held where a signal comes in.
+    stop: SimpleQueue[None] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.put(None))
     server = grpc.server(ThreadPoolExecutor(max_workers=32), options=_UNLIMITED)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(AwsStandIn(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -48,8 +49,8 @@ def main() -> int:
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     if len(sys.argv) > 1:
-        watch_engine(sys.argv[1], stop.set)
-    stop.wait()
+        watch_engine(sys.argv[1], lambda: stop.put(None))
+    stop.get()
     server.stop(grace=1.0)
     return 0
 

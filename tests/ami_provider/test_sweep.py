@@ -143,7 +143,7 @@ def test_a_machine_at_work_stays(bakery: Bakery) -> None:
     release = threading.Event()
 
     def work(_machine: str, _script: Script) -> Outcome:
-        release.wait(60)
+        release.wait(300)
         now = datetime.now(UTC)
         return Outcome(
             status="Success", exit_code=0, stdout=b"", stderr=b"", started=now, ended=now

@@ -120,14 +120,14 @@ def test_a_command_is_cancelled_while_it_runs(cloud: Cloud, aws: Any, managed: s
     def run(instance_id: str, script: Script, cancel: threading.Event) -> Outcome:
         now = datetime.now(UTC)
         started.set()
-        assert cancel.wait(30)
+        assert cancel.wait(300)
         return Outcome(
             status="Cancelled", exit_code=-1, stdout=b"", stderr=b"", started=now, ended=now
         )
 
     cloud.machines.run = run  # type: ignore[method-assign]
     command_id = send(aws, managed, "sleep 1000")
-    assert started.wait(30)
+    assert started.wait(300)
     shown = aws("ssm").get_command_invocation(CommandId=command_id, InstanceId=managed)
     assert shown["Status"] == "InProgress"
     aws("ssm").cancel_command(CommandId=command_id)

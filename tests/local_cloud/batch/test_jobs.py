@@ -185,7 +185,7 @@ def test_a_job_waits_for_those_it_depends_on(work: Work) -> None:
     first = work.submit("first")
     second = work.submit("second", dependsOn=[{"jobId": first}])
     work.until(first, "RUNNING")
-    assert work.job(second)["status"] == "PENDING"
+    work.until(second, "PENDING")
     work.agent.hold.set()
     assert work.ended(second)["startedAt"] >= work.ended(first)["stoppedAt"]
 

@@ -32,7 +32,7 @@ def error_of(call: Any, **params: Any) -> tuple[str, str]:
 def queue(world: Any, name: str) -> dict[str, Any]:
     import time
 
-    for _ in range(600):
+    for _ in range(6000):
         found = world.batch.describe_job_queues(jobQueues=[name])["jobQueues"]
         if found and found[0]["status"] == "VALID":
             return dict(found[0])

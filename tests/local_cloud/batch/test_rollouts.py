@@ -30,6 +30,9 @@ def other_image(work: Work) -> str:
         ImageId=work.world.image, InstanceType="t3.micro", MinCount=1, MaxCount=1
     )
     instance_id = made["Instances"][0]["InstanceId"]
+    ec2.get_waiter("instance_running").wait(
+        InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 300}
+    )
     image = str(ec2.create_image(InstanceId=instance_id, Name="other", NoReboot=True)["ImageId"])
     ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
     ec2.terminate_instances(InstanceIds=[instance_id])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +13,18 @@ from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from local_cloud.pulumi_plugin.values import from_struct, to_struct
 from local_cloud.services.batch_environments import go_on
+from local_cloud.services.batch_model import environments
 from tests.local_cloud.plugin.conftest import Engine, Resource
 
 ENVIRONMENT = "aws:batch/computeEnvironment:ComputeEnvironment"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GONE = "ami-0123456789abcdef0"
+
+
+def wait_until_settled(cloud: Any) -> None:
+    """Until no environment changes any more; pytest's limit ends it."""
+    while any(one.status in ("CREATING", "UPDATING") for one in environments(cloud).values()):
+        time.sleep(0.02)
 
 
 class Stack:
@@ -177,6 +185,7 @@ def test_an_update_with_nothing_changed_neither_asks_nor_waits(
     assert again.state["status"] == "UPDATING"
     monkeypatch.undo()
     go_on(cloud)
+    wait_until_settled(cloud)
 
 
 def test_a_refused_request_carries_awss_code_and_words(engine: Engine, stack: Stack) -> None:
@@ -253,6 +262,7 @@ def test_a_wait_that_takes_too_long_keeps_the_resource(
     assert "timed out while waiting" in message
     monkeypatch.undo()
     go_on(cloud)  # as a cloud that starts again does
+    wait_until_settled(cloud)
     urn = engine.urn(ENVIRONMENT, "slow")
     inputs, state = from_struct(detail.inputs), from_struct(detail.properties)
     engine.delete(Resource(urn, detail.id, inputs, state))
@@ -269,6 +279,7 @@ def test_a_wait_ends_when_the_engine_cancels(
     assert "cancelled while waiting" in message
     monkeypatch.undo()
     go_on(cloud)
+    wait_until_settled(cloud)
     engine.configure(region=cloud.region)  # an engine that is started again has a new plugin
     urn = engine.urn(ENVIRONMENT, "stopped")
     engine.delete(Resource(urn, detail.id, {}, from_struct(detail.properties)))

@@ -46,7 +46,7 @@ def test_started_by_path_from_anywhere(tmp_path: Path, by: str) -> None:
             assert stub.GetPluginInfo(empty_pb2.Empty()).version
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=300) == 0
 
 
 def test_it_ends_when_its_engine_is_gone() -> None:
