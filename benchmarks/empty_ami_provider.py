@@ -42,6 +42,7 @@ class BakedAmi(Resource):
     manifest: pulumi.Output[dict[str, Any]]
     images: pulumi.Output[list[dict[str, str]]]
     snapshot_ids: pulumi.Output[list[str]]
+    sizes: pulumi.Output[dict[str, Any]]
 
     def __init__(self, name: str, **given: object) -> None:
         del given

@@ -115,6 +115,7 @@ def constants(ours: Path) -> dict[str, Any]:
         "ami_name": exported["amiName"],
         "fingerprint": exported["fingerprint"],
         "manifest": exported["manifest"],
+        "sizes": {},
         "images": [{**image, "uri": f"{image['repository']}@{image['digest']}"}],
     }
 

@@ -105,6 +105,8 @@ class Sandbox:
 
     def _command(self) -> list[str]:
         return [
+            # A reboot ends the machine by SIGHUP, which this cloud may have been told to ignore.
+            "env", "--default-signal=HUP,INT",
             "bash", str(HERE / "join.sh"), *(str(folder) for folder in self.group.folders), "--",
             "nsenter", "--target", str(self._anchor.pid), "--mount", "--pid", "--",
             "unshare", "--mount", "--propagation", "private", "--net", "--uts", "--ipc", "--cgroup",

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from ami_provider.aws import Aws
+from ami_provider.aws import Aws, get_aws
 from ami_provider.bake import BakedImage, bake
 from ami_provider.contents import ContainerImage, Model
 from ami_provider.recipe import ExtraStep, ImageRecipe
@@ -138,7 +138,9 @@ def open_bakery(
             if name.startswith("AWS_"):
                 monkeypatch.setenv(name, value)
         create_profile(boto3.client("iam"))
+        get_aws.cache_clear()  # Of another cloud of this process.
         yield Bakery(cloud, Aws(cloud.region))
+        get_aws.cache_clear()
 
 
 def create_profile(iam: Any) -> None:

@@ -146,7 +146,8 @@ CASES = {
     ),
     "registry-unreachable": Case(
         recipe=recipe_of,
-        sabotage=close(REGISTRY),
+        # Docker goes by what it read of that file for five seconds: it has just started, too.
+        sabotage=close(REGISTRY) + "\nsystemctl restart docker",
         cause="the builder cannot reach the container registry",
         evidence="connection refused",
         remedy=NO_WAY_OUT,

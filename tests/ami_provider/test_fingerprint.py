@@ -193,7 +193,7 @@ STEPS = st.lists(
 )
 VOLUMES = st.builds(
     lambda size, iops: RootVolume(size_gib=size, iops=iops),
-    st.integers(8, 500),
+    st.integers(18, 500),  # 500 IOPS for each GiB at most
     st.none() | st.integers(3000, 9000),
 )
 UPDATES = st.builds(

@@ -19,10 +19,11 @@ def test_a_bake_is_compared_with_the_fastest_packer_and_with_the_thriftiest() ->
         "packer 1": told(4, (61, 20, 0)),
         "packer 2": told(4, (52, 25, 0)),
     }
-    time, calls = packer.judge("one", rows, 5.0)
+    time, calls, all_calls = packer.judge("one", rows, 5.0)
 
     assert time.found == (13 - 10) / (52 - 20)  # The median; beyond each one's own changes.
     assert calls.found == (50 - 24) / 20
+    assert (all_calls.found, all_calls.met) == (50 / 20, False)
     assert time.met
     assert calls.met
 
