@@ -10,10 +10,10 @@ from typing import Any
 from ami_provider import tags, timings, waiting
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import Aws
-from ami_provider.building import build_image, count_stages, take_over
+from ami_provider.building import build_image, take_over
 from ami_provider.checksums import find_checksums
 from ami_provider.cleaning import remove_unless_good
-from ami_provider.course import MODELS
+from ami_provider.course import MODELS, list_stages
 from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import enable_image
@@ -247,7 +247,7 @@ def _create_job(
         stages=stages,
         user_tags=user_tags or {},
     )
-    stages.total = count_stages(job)
+    stages.total = len(list_stages(recipe, verify=site.verify != "off"))
     return job
 
 

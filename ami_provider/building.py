@@ -10,7 +10,7 @@ from typing import Any
 from ami_provider import records, tags
 from ami_provider.checksums import to_tags
 from ami_provider.cleaning import end_afterwards, remove_unless_good
-from ami_provider.course import IMAGE, LAUNCH, MODELS, Stage, expect, get_sizes, list_stages
+from ami_provider.course import IMAGE, LAUNCH, MODELS, Stage, expect, get_sizes
 from ami_provider.errors import BakeError, StepError
 from ami_provider.image_state import Image, set_tags
 from ami_provider.images import create_image, find_image, wait_until_available
@@ -103,14 +103,7 @@ def _go_by(job: Job, machine: Machine) -> Job:
         job.note(f"an incremental bake, number {start.generation} in a row: from {start.ami_id}")
         job.stages.is_partial = True  # Its times say nothing of a full one's.
         job = replace(job, start=start)
-    job.stages.total = count_stages(job)
     return job
-
-
-def count_stages(job: Job) -> int:
-    """How many stages this bake goes through, checks included."""
-    checks = job.site.verify != "off"
-    return len(list_stages(job.recipe, verify=checks, incremental=bool(job.start)))
 
 
 def _raise_if_failed_elsewhere(job: Job, error: MachineLostError) -> None:

@@ -262,17 +262,14 @@ def run_steps(
     )
     _, *parts = BEGUN.split(reply.output)
     told = dict(zip(parts[::2], parts[1::2], strict=True))
-    begun = [order.step for order in orders if order.step in told]
-    if reply.status == "Success":
-        begun = [order.step for order in orders]
-    begun = begun or [orders[0].step]
-    replies = [
-        _read_step(aws, machine_id, step, Reply("Success", 0, told.get(step, "")))
-        for step in begun[:-1]
-    ]
-    last = begun[-1]
-    output = told.get(last, "" if told else reply.output)
-    return [*replies, _read_step(aws, machine_id, last, replace(reply, output=output))]
+    named = [order.step for order in orders]
+    begun = named
+    if reply.status != "Success":
+        begun = [step for step in named if step in told] or named[:1]
+    *ended, last = begun
+    replies = {step: Reply("Success", 0, told.get(step, "")) for step in ended}
+    replies[last] = replace(reply, output=told.get(last, "" if told else reply.output))
+    return [_read_step(aws, machine_id, step, one) for step, one in replies.items()]
 
 
 def _read_step(aws: Aws, machine_id: str, step: str, reply: Reply) -> StepReply:

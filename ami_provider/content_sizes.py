@@ -14,16 +14,11 @@ def to_sizes(recipe: ResolvedRecipe) -> Props:
     Unpacked layers and the base system are estimates. `is_whole` is False where nobody has told a
     size (a model on a web server, say), which then counts as 0.
     """
-    layers = [image.size_bytes for image in recipe.images]
-    files = [model.size_bytes for model in recipe.models]
-    images, models = sum(map(_known, layers)) * UNPACKED, sum(map(_known, files))
+    images, models = recipe.image_bytes * UNPACKED, recipe.model_bytes
+    told = [i.size_bytes for i in recipe.images] + [m.size_bytes for m in recipe.models]
     return {
         "image_bytes": round(images),
         "model_bytes": models,
         "snapshot_bytes": round(BASE_USED_GIB * GIB + images + models),
-        "is_whole": None not in (*layers, *files),
+        "is_whole": None not in told,
     }
-
-
-def _known(size: int | None) -> int:
-    return size or 0

@@ -120,13 +120,10 @@ def get_extra_name(number: int, step: ExtraStep) -> str:
     return f"{EXTRA}-{number:02}-{step.name}"
 
 
-def list_stages(
-    recipe: ResolvedRecipe, *, verify: bool, incremental: bool = False
-) -> tuple[Stage, ...]:
-    """Every stage of a whole bake, in order."""
-    steps = list_builder_stages(recipe, incremental=incremental)
+def list_stages(recipe: ResolvedRecipe, *, verify: bool) -> tuple[Stage, ...]:
+    """Every stage of a whole bake, in order; an incremental one goes through the same."""
     checked = (LAUNCH_VERIFIER, BOOT, CHECK) if verify else ()
-    return (LAUNCH, *steps, IMAGE, *checked)
+    return (LAUNCH, *list_builder_stages(recipe), IMAGE, *checked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +147,8 @@ class Sizes:
 
 def get_sizes(recipe: ResolvedRecipe, site: BuildSite) -> Sizes:
     return Sizes(
-        images=sum(image.size_bytes or 0 for image in recipe.images),
-        models=sum(model.size_bytes or 0 for model in recipe.models),
+        images=recipe.image_bytes,
+        models=recipe.model_bytes,
         update=recipe.system_update.enabled,
         rate=choose_rate(recipe, site) or 0,
     )
@@ -169,9 +166,8 @@ def choose_rate(recipe: ResolvedRecipe, site: BuildSite) -> int | None:
         return None
     if wanted != "auto":
         return wanted
-    layers = sum(image.size_bytes or 0 for image in recipe.images) * UNPACKED
-    models = sum(model.size_bytes or 0 for model in recipe.models)
-    return HIGHEST_RATE if layers + models >= RATE_FROM_GIB * GIB else None
+    content = recipe.image_bytes * UNPACKED + recipe.model_bytes
+    return HIGHEST_RATE if content >= RATE_FROM_GIB * GIB else None
 
 
 FIGURES = {

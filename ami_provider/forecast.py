@@ -22,7 +22,6 @@ from ami_provider.course import (
     GIB,
     UNPACKED,
     Sizes,
-    Stage,
     get_sizes,
     list_stages,
 )
@@ -103,8 +102,7 @@ def forecast_bake(
     """
     sizes = get_sizes(recipe, site)
     chosen = start if isinstance(start, Start) else None
-    found = list_stages(recipe, verify=site.verify != "off", incremental=bool(chosen))
-    stages = tuple(_foresee_stages(found, sizes, earlier))
+    stages = tuple(_list_stages(recipe, site, sizes, earlier))
     unknown = tuple(_find_unknown(recipe))
     month = get_month_usd(max(recipe.root_volume.size_gib, recipe.base.size_gib))
     bake_usd = break_even = None
@@ -149,12 +147,12 @@ def _get_loading_usd(sizes: Sizes) -> float:
     return INITIALIZATION_USD_GIB * (BASE_USED_GIB + sizes.content / GIB) if sizes.rate else 0.0
 
 
-def _foresee_stages(
-    stages: Sequence[Stage], sizes: Sizes, earlier: Sequence[Timings]
+def _list_stages(
+    recipe: ResolvedRecipe, site: BuildSite, sizes: Sizes, earlier: Sequence[Timings]
 ) -> list[StageForecast]:
     """Extra steps are one stage: earlier bakes have them as one."""
     found: dict[str, StageForecast] = {}
-    for stage in stages:
+    for stage in list_stages(recipe, verify=site.verify != "off"):
         if stage.key in found:
             continue
         seconds, basis = estimate(stage.key, sizes, earlier)

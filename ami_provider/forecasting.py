@@ -43,9 +43,7 @@ def get_forecast(
     start = None
     if site.incremental and not touches(unknown, "site.incremental"):
         start = _find_start(recipe, site, lineage, aws)
-    earlier, price = find_prospects(
-        site, lineage, aws, incremental=isinstance(start, Start), unknown=unknown
-    )
+    earlier, price = find_prospects(site, lineage, aws, unknown=unknown)
     why = "no AMI has this content yet: one is baked."
     return forecast_bake(
         find_web_sizes(recipe), site, why, start=start, earlier=earlier, price=price

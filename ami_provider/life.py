@@ -12,7 +12,6 @@ from ami_provider.checking import Asked, read_inputs, read_resolved
 from ami_provider.copies import find_copies
 from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError, lacks_credentials
-from ami_provider.faults import parse
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import get_state
 from ami_provider.images import ImagePendingError
@@ -21,7 +20,6 @@ from ami_provider.ownership import find_others, list_held
 from ami_provider.progress import create_announcer, create_reporter
 from ami_provider.properties import DERIVED, GIVEN, Props
 from ami_provider.publishing import UNPUBLISHED, Published, copying
-from ami_provider.site import Lineage
 from ami_provider.updating import (
     get_copies,
     get_given,
@@ -42,7 +40,7 @@ def create_ami(
 ) -> Props:
     """Bake the AMI, or take the one that has this content, and publish it; gives all outputs.
 
-    `former` is the lineage that the resource had before this run, where it was renamed.
+    `former` is what the state has of the resource, where it was renamed in this run.
 
     An interrupted run leaves its progress in AWS, and the next one goes on from there. One that
     fails leaves nothing that it made, in any region. `report` and `announce` are told its course;
@@ -62,7 +60,7 @@ def create_ami(
         user_tags=asked.site.tags | get_content_tags(recipe),
         keep=asked.keep,
         trusted_owners=asked.trusted_owners,
-        former=parse(Lineage, former, ("lineage",)) if former else None,
+        former=read_lineage(former) if former else None,
         while_checked=lambda image_id: _copying(image_id, asked, announce),
     )
     if image.adopted:

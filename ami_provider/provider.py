@@ -61,7 +61,7 @@ its end: a `pulumi destroy`, or a program that dropped it."""
 
 
 _former: dict[str, Props] = {}
-"""By URN: the lineage of a resource that is renamed in this run, as its state has it."""
+"""By URN: what the state has of a resource that is renamed in this run."""
 _moved: dict[str, Props] = {}
 """By a former URN: the lineage that its AMIs have been moved to in this run."""
 
@@ -101,7 +101,7 @@ class BakedAmiProvider(ResourceProvider):
         _olds, news = name_unknown(_olds), name_unknown(news)
         _wanted.update((_get_urn(_olds), _get_urn(news)))
         if _get_urn(_olds) not in ("", _get_urn(news)):
-            _former[_get_urn(news)] = _olds["lineage"]
+            _former[_get_urn(news)] = _olds
         try:
             checked = once(check_inputs, _olds, news)
         except FaultsError as error:
@@ -126,7 +126,7 @@ class BakedAmiProvider(ResourceProvider):
         former = _former.get(_get_urn(props))
         outs = create_ami(props, former=former)
         if former:
-            _moved[str(former["urn"])] = props["lineage"]
+            _moved[_get_urn(former)] = props["lineage"]
         return CreateResult(outs["ami_id"], outs)
 
     @readable

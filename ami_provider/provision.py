@@ -76,6 +76,5 @@ def get_download_bytes(job: Job, steps: Sequence[Step]) -> int:
     """Bytes that a stage fetches at most, as far as sizes are known; 0 where most are there."""
     if job.start:
         return 0
-    images = sum(image.size_bytes or 0 for image in job.recipe.images) if PULL in steps else 0
-    models = sum(model.size_bytes or 0 for model in job.recipe.models) if MODELS in steps else 0
-    return images + models
+    images = job.recipe.image_bytes if PULL in steps else 0
+    return images + (job.recipe.model_bytes if MODELS in steps else 0)

@@ -14,8 +14,7 @@ from ami_provider.image_state import Image, get_state
 from ami_provider.properties import Props
 from ami_provider.publication import Publication
 from ami_provider.publishing import observe
-from ami_provider.site import Lineage
-from ami_provider.updating import get_copies, is_foreign
+from ami_provider.updating import get_copies, is_foreign, read_lineage
 
 
 def find_ami(image_id: str, props: Props) -> Props | None:
@@ -40,7 +39,7 @@ def find_ami(image_id: str, props: Props) -> Props | None:
         image,
         _read_publication(props),
         copies,
-        lineage=parse(Lineage, props["lineage"], ("lineage",)),
+        lineage=read_lineage(props),
         aws=aws,
     )
     found = {

@@ -15,11 +15,6 @@ from ami_provider.site import Lineage
 from ami_provider.wishes import find_record
 
 
-def is_renamed(old: Lineage, new: Lineage) -> bool:
-    """Whether these are two names, as tags know them, of one resource."""
-    return tags.get_owner_key(old) != tags.get_owner_key(new)
-
-
 def move_claims(aws: Aws, old: Lineage, new: Lineage, *image_ids: str) -> None:
     """Move claims, what is kept and what was asked to be published, on every AMI of the resource.
 
@@ -27,7 +22,7 @@ def move_claims(aws: Aws, old: Lineage, new: Lineage, *image_ids: str) -> None:
     the new name's already is newer, and stays. May be repeated; an AMI that it has not come to is
     still the old name's. Raises `BakeError`.
     """
-    if not is_renamed(old, new):
+    if tags.get_owner_key(old) == tags.get_owner_key(new):
         return
     held = list_held(aws, old)
     for image_id in image_ids:

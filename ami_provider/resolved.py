@@ -88,6 +88,16 @@ class ResolvedRecipe(Frozen):
     root_volume: RootVolume = RootVolume()
     encryption_key: str | None = None
 
+    @property
+    def image_bytes(self) -> int:
+        """What pulling all images downloads; what nobody told counts as 0."""
+        return sum(image.size_bytes or 0 for image in self.images)
+
+    @property
+    def model_bytes(self) -> int:
+        """Of all models; a size that nobody told counts as 0."""
+        return sum(model.size_bytes or 0 for model in self.models)
+
     def manifest(self) -> Manifest:
         """The image's content in plain, sorted data; extra steps keep their order (they run in it).
 

@@ -57,11 +57,10 @@ def find_parts(recipe: ResolvedRecipe) -> dict[str, float]:
     """GiB by what needs them; one layer of several images in flight counts once."""
     layers = [size for image in recipe.images for size in image.layer_bytes or ()]
     in_flight = sum(sorted(layers, reverse=True)[:LAYERS_IN_FLIGHT])
-    models = sum(model.size_bytes or 0 for model in recipe.models)
     return {
         "base": BASE_USED_GIB,
         "images unpacked": sum(layers) * UNPACKED / GIB,
         "layers in flight": in_flight / GIB,
-        "models": models / GIB,
+        "models": recipe.model_bytes / GIB,
         "free": FREE_GIB,
     }

@@ -28,16 +28,11 @@ SPOT_SOURCE = "ec2:DescribeSpotPriceHistory, now"
 
 
 def find_prospects(
-    site: BuildSite,
-    lineage: Lineage,
-    aws: Aws,
-    *,
-    incremental: bool = False,
-    unknown: frozenset[str] = frozenset(),
+    site: BuildSite, lineage: Lineage, aws: Aws, *, unknown: frozenset[str] = frozenset()
 ) -> tuple[list[Timings], Price | None]:
     """Timings of the lineage's AMIs that are still there, and the price of the first choice."""
     questions: list[Question[object]] = [
-        partial(find_earlier, lineage, aws, incremental=incremental),
+        partial(find_earlier, lineage, aws),
         partial(find_price, site, aws, unknown=unknown),
     ]
     (earlier, price), _ = ask_all(questions)
@@ -45,10 +40,10 @@ def find_prospects(
     return earlier, price if isinstance(price, Price) else None
 
 
-def find_earlier(lineage: Lineage, aws: Aws, *, incremental: bool = False) -> list[Timings]:
+def find_earlier(lineage: Lineage, aws: Aws) -> list[Timings]:
     """How long the newest bakes of the lineage took; those of AMIs that are gone are gone too.
 
-    Of full ones. For an incremental bake, of such ones if there are any.
+    Only full ones: an incremental one keeps no timings.
     """
     try:
         named = {"Name": f"tag:{tags.LINEAGE}", "Values": [tags.get_path(lineage)]}
@@ -56,13 +51,8 @@ def find_earlier(lineage: Lineage, aws: Aws, *, incremental: bool = False) -> li
     except BakeError:
         return []
     newest = sorted(images, key=lambda image: image.created, reverse=True)
-    full: list[Timings] = []
-    alike: list[Timings] = []
-    for image in newest:
-        read = timings.read_text(image.tags.get(timings.KEY, ""))
-        if read:
-            (alike if tags.FROM in image.tags else full).append(read)
-    return (alike if incremental and alike else full)[:MOST]
+    read = (timings.read_text(image.tags.get(timings.KEY, "")) for image in newest)
+    return [one for one in read if one][:MOST]
 
 
 def find_web_sizes(recipe: ResolvedRecipe) -> ResolvedRecipe:

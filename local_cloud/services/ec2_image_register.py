@@ -8,6 +8,7 @@ from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_base_images import image_view
 from local_cloud.services.ec2_images import check_name
+from local_cloud.services.ec2_launch_disks import plan_disk
 from local_cloud.services.ec2_model import (
     Image,
     hide_if_ordered,
@@ -15,10 +16,11 @@ from local_cloud.services.ec2_model import (
     new_id,
     now,
     refuse_dry_run,
+    snapshots,
     tags_for,
     timestamp_text,
 )
-from local_cloud.services.ec2_volumes import ebs_view, get_completed_snapshot
+from local_cloud.services.ec2_volumes import ebs_view
 
 #: What a registered image may say of itself and is shown as it was said.
 SHOWN = ("BootMode", "ImdsSupport", "TpmSupport", "SriovNetSupport")
@@ -84,31 +86,17 @@ def mapping_of(call: Call, asked: Params) -> Params:
         raise AwsError("MissingParameter", "The request must contain the parameter deviceName")
     if ebs is None or asked.get("VirtualName"):
         raise not_modelled(f"an image's disk that is not EBS's ({device})")
-    size, snapshot_id = ebs.get("VolumeSize"), ebs.get("SnapshotId")
+    disk = plan_disk(call, device, ebs)
     encrypted = bool(ebs.get("Encrypted"))
-    if snapshot_id:
-        snapshot = get_completed_snapshot(call, snapshot_id)
-        encrypted = encrypted or snapshot.view["Encrypted"]
-        smallest = snapshot.view["VolumeSize"]
-        size = size or smallest
-        if size < smallest:
-            raise AwsError(
-                "InvalidBlockDeviceMapping",
-                f"Volume of size {size}GB is smaller than snapshot '{snapshot_id}', expect size >="
-                f" {smallest}GB",
-            )
-    if not size:
-        raise AwsError(
-            "MissingParameter",
-            f"The request must contain the parameter size or snapshotId ({device})",
-        )
-    settings = ebs_view(ebs, size=size, zone="", snapshot_id=snapshot_id)
+    if disk.snapshot_id:
+        encrypted = encrypted or snapshots(call.cloud)[disk.snapshot_id].view["Encrypted"]
+    settings = ebs_view(ebs, size=disk.size_gib, zone="", snapshot_id=disk.snapshot_id)
     shown: dict[str, Any] = {
-        "VolumeSize": size, "VolumeType": settings["VolumeType"], "Encrypted": encrypted,
-        "DeleteOnTermination": ebs.get("DeleteOnTermination", True),
+        "VolumeSize": disk.size_gib, "VolumeType": settings["VolumeType"], "Encrypted": encrypted,
+        "DeleteOnTermination": disk.delete_on_termination,
     }  # fmt: skip
-    if snapshot_id:
-        shown["SnapshotId"] = snapshot_id
+    if disk.snapshot_id:
+        shown["SnapshotId"] = disk.snapshot_id
     for name in ("Iops", "Throughput", "KmsKeyId"):
         if name in settings and not (name == "Iops" and settings["VolumeType"] == "gp2"):
             shown[name] = settings[name]

@@ -42,7 +42,7 @@ def plan_disks(call: Call, image: Image, asked: list[Params]) -> list[Disk]:
         else:
             merged[device] = _overlay(merged.get(device, {}), mapping.get("Ebs", {}))
     names = sorted(merged, key=lambda name: (name != root, name))
-    return [_disk(call, name, merged[name]) for name in names]
+    return [plan_disk(call, name, merged[name]) for name in names]
 
 
 def _overlay(base: Params, ebs: Params) -> Params:
@@ -60,7 +60,8 @@ def _overlay(base: Params, ebs: Params) -> Params:
     return kept | ebs
 
 
-def _disk(call: Call, device: str, ebs: Params) -> Disk:
+def plan_disk(call: Call, device: str, ebs: Params) -> Disk:
+    """A disk of a snapshot, or an empty one. Raises as EC2 does."""
     snapshot_id = ebs.get("SnapshotId")
     smallest = 1
     if snapshot_id:

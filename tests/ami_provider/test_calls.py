@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ami_provider.aws import get_aws
 from ami_provider.provider import BakedAmiProvider
 from local_cloud.latency import read_profile
 from tests.ami_provider.clouds import PROFILE, SUBNETS, Bakery, open_bakery
@@ -42,10 +41,8 @@ WAITS = {"DescribeInstances": 9, "DescribeImages": 7}
 
 @pytest.fixture
 def bakery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bakery]:
-    get_aws.cache_clear()
     with open_bakery(monkeypatch, real=False) as bakery:
         yield bakery
-    get_aws.cache_clear()
 
 
 def count(bakery: Bakery, since: int) -> Counter[str]:

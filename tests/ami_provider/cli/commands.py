@@ -15,7 +15,6 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from ami_provider.aws import get_aws
 from ami_provider.cli import main
 from tests.ami_provider.clouds import GROUP, PROFILE, SUBNETS, Bakery, open_bakery
 
@@ -80,13 +79,11 @@ class Shell:
 
 @contextmanager
 def open_shell(patch: pytest.MonkeyPatch, folder: Path) -> Iterator[Shell]:
-    """A recorded cloud, whose region is the shell's; clients of other tests' clouds are gone."""
+    """A recorded cloud, whose region is the shell's."""
     with open_bakery(patch, real=False) as bakery:
-        get_aws.cache_clear()
         patch.setenv("AWS_REGION", bakery.cloud.region)
         patch.chdir(folder)
         yield Shell(bakery, folder)
-    get_aws.cache_clear()
 
 
 def check_example(name: str, command: str, done: Result) -> None:
