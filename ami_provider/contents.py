@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
@@ -223,26 +223,30 @@ def _model_faults(model: Model) -> Iterator[tuple[str, str]]:
         )
 
 
-def find_clashes(places: list[tuple[str, bool]]) -> Iterator[tuple[int, str]]:
-    """Indexes of (destination, is a folder) that would overwrite an earlier one, with the reason.
+ANOTHER = "Give one of them another destination."
+
+
+def find_clashes(places: Sequence[tuple[str, str, bool]]) -> Iterator[tuple[int, str]]:
+    """Indexes of (name, destination, is a folder) that would overwrite another, with the reason.
 
     Folders may share a place or hold other destinations; what is in them is compared once it is
     listed. A file may have neither another file at its path nor anything below it.
     """
-    first: dict[str, int] = {}
-    files = {path.rstrip("/") for path, folder in places if not folder}
-    for index, (path, folder) in enumerate(places):
+    first: dict[str, str] = {}
+    files = {path.rstrip("/"): name for name, path, folder in reversed(places) if not folder}
+    for index, (name, path, folder) in enumerate(places):
         here = path.rstrip("/")
         if not folder and here in first:
-            yield index, f"{path!r} is the destination of models[{first[here]}] too."
+            yield index, f"{path!r} is the destination of {first[here]} too. {ANOTHER}"
             continue
         above = {here} if folder else set()
         parent = posixpath.dirname(here)
         while parent != "/":
             above.add(parent)
             parent = posixpath.dirname(parent)
-        blocked = sorted(above & files)
-        if blocked:
-            yield index, f"{path!r} is below {blocked[0]!r}, which is another model's file."
+        blocked = next(iter(sorted(above & files.keys())), None)
+        if blocked is not None:
+            holder = f"{blocked!r}, the file of {files[blocked]}"
+            yield index, f"{path!r} is {'below ' if blocked != here else ''}{holder}. {ANOTHER}"
         if not folder:
-            first[here] = index
+            first[here] = name

@@ -230,7 +230,9 @@ class ImageRecipe(Frozen):
     def _own_places(cls, value: tuple[Model, ...]) -> tuple[Model, ...]:
         found = [
             ((i, "destination"), why)
-            for i, why in find_clashes([(m.destination, m.is_prefix) for m in value])
+            for i, why in find_clashes(
+                [(f"models[{n}]", m.destination, m.is_prefix) for n, m in enumerate(value)]
+            )
         ]
         if found:
             raise refuse(*found)

@@ -156,11 +156,8 @@ def _newer(newest: str, used: str, policy: BaseUpdate) -> str:
 
 def _listed_clashes(models: Iterable[ResolvedModel]) -> list[Fault]:
     files = list(models)
-    clashes = find_clashes([(m.destination, False) for m in files])
-    return [
-        Fault("recipe.models", f"{files[i].source}: {why.replace('models[', 'file [')}")
-        for i, why in clashes
-    ]
+    clashes = find_clashes([(m.source, m.destination, False) for m in files])
+    return [Fault("recipe.models", f"{files[i].source}: {why}") for i, why in clashes]
 
 
 def find_bake_faults(

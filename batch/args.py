@@ -111,6 +111,12 @@ class GpuBatchArgs:
                 "on_demand_max_vcpus is for a second environment behind a spot one, but spot is "
                 "False: raise max_vcpus instead"
             )
+        most = max(self.max_vcpus, self.on_demand_max_vcpus)
+        if self.job.vcpus > most:
+            raise ValueError(
+                f"job.vcpus is {self.job.vcpus}, but max_vcpus lets an environment have {most}: "
+                f"the job would wait for ever. Ask for fewer, or raise max_vcpus"
+            )
         if self.spot and self.allocation_strategy == "BEST_FIT":
             raise ValueError(
                 'allocation_strategy="BEST_FIT" would start spot machines through a spot fleet '

@@ -19,6 +19,7 @@ from batch.machines import (
 )
 from batch.network import create_way_out
 from batch.rollout import RollOut
+from batch.room import check_room
 from batch.service_roles import ServiceRoles
 from batch.start_line import tell_start
 
@@ -53,6 +54,7 @@ class GpuBatch(pulumi.ComponentResource):
             made = create_way_out(f"{name}-out", vpc_id=args.vpc_id, tags=args.tags, opts=child)
             args = replace(args, security_group_ids=[made])
         self._name, self._args, self._child = name, args, child
+        check_room(args, self)
 
         logs = cloudwatch.LogGroup(
             f"{name}-jobs", retention_in_days=args.log_retention_days, tags=args.tags, opts=child

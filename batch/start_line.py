@@ -41,7 +41,8 @@ def describe_start(args: GpuBatchArgs, content: AmiContent) -> str:
 
 
 def _range(variant: Variant, sizes: Sizes) -> str:
-    """`6-9 min`; `2 min` where best and worst round to the same."""
-    ends = (model_start(variant, sizes, best=best).total for best in (True, False))
-    low, high = (max(1, round(seconds / 60)) for seconds in ends)
-    return f"{low} min" if low == high else f"{low}-{high} min"
+    """`6-9 min`, below 3 minutes `100-150 s`; one figure where best and worst round to the same."""
+    ends = [model_start(variant, sizes, best=best).total for best in (True, False)]
+    unit, step, size = ("s", 10, 1) if ends[1] < 180 else ("min", 1, 60)
+    low, high = (max(step, round(seconds / size / step) * step) for seconds in ends)
+    return f"{low} {unit}" if low == high else f"{low}-{high} {unit}"

@@ -23,6 +23,25 @@ EXAMPLES = {
 }
 """What a reader is told to write where a required key is missing."""
 
+SENTENCES = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a map (`name: value` lines below the key)",
+    "model_type": "must be a map (`name: value` lines below the key)",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} character",
+    "string_type": "must be text (put it in quotes)",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entry",
+}
+"""What pydantic's kinds of errors are for a reader, with what their context holds."""
+
 
 def placeholders(key: str, value: Any) -> list[Fault]:
     """A fault for each text that still says REPLACE, however deep it sits."""
@@ -69,6 +88,9 @@ def explain(error: ErrorDetails) -> Fault:
             if path in Settings.model_fields:  # a default at fault goes by its Python name
                 path = to_camel(path)
             return _full(path), f"{given!r} {message}" if told else message
+        case kind if kind in SENTENCES:
+            sentence = SENTENCES[kind].format(**error.get("ctx", {}))
+            return _full(path), f"{sentence}, but is {given!r}"
     return _full(path), f"{error['msg'][0].lower()}{error['msg'][1:]}, but is {given!r}"
 
 

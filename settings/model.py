@@ -24,6 +24,7 @@ from settings.shapes import (
     Digest,
     GroupId,
     KeyArn,
+    Region,
     Repository,
     SubnetId,
     Tag,
@@ -34,7 +35,7 @@ from settings.shapes import (
 class Settings(Section):
     """Everything that a stack may say under `baked-ami:`. Pulumi.example.yaml explains each."""
 
-    region: str = Field(alias="aws:region", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    region: Region = Field(alias="aws:region")
     """Region of the AMI and of Batch. Required, here or as `AWS_REGION`."""
     repository_url: Repository
     """ECR repository of the container image, without tag or digest."""
@@ -70,7 +71,7 @@ class Settings(Section):
     """Where and how the AMI is baked; no change here rebakes anything."""
     batch: Batch = Batch()
     """The compute environment."""
-    job: Job = Job()
+    job: Job = Field(Job(), validate_default=True)
     """What one job asks for; each can be overridden when a job is submitted."""
     publication: Publication | None = None
     """Who else may use the AMI, where else it is, until when; never rebakes. What is left out is
@@ -100,6 +101,18 @@ class Settings(Section):
             )
         return groups
 
+    @field_validator("job")
+    @classmethod
+    def _fits(cls, job: Job, info: ValidationInfo) -> Job:
+        batch = info.data.get("batch")
+        most = max(batch.max_vcpus, batch.on_demand_max_vcpus) if batch else job.vcpus
+        if job.vcpus > most:
+            raise ValueError(
+                f"asks for {job.vcpus} vCPUs (job.vcpus), but its environment has {most} at most "
+                f"(batch.maxVcpus), so it would wait for ever: ask for fewer, or raise that"
+            )
+        return job
+
     @property
     def family(self) -> Literal["al2023", "al2"]:
         """The Amazon Linux of the base AMI: as said, else as its name says, else AL2023."""
@@ -109,13 +122,11 @@ class Settings(Section):
         return "al2" if old else "al2023"
 
     def all_models(self) -> tuple[Model, ...]:
-        """The bucket's `models/` prefix, where a bucket is named, and every model of the list."""
+        """Every model of the list, so that faults count as it does, and the bucket's `models/`."""
         if self.models_bucket is None:
             return self.models
-        return (
-            Model(source=f"s3://{self.models_bucket}/models/", destination=f"{MODELS_FOLDER}/"),
-            *self.models,
-        )
+        whole = Model(source=f"s3://{self.models_bucket}/models/", destination=f"{MODELS_FOLDER}/")
+        return (*self.models, whole)
 
 
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -20,8 +21,10 @@ class SettingsError(pulumi.RunError):
     """All faults of the stack's settings, one a line; the engine shows it without a traceback."""
 
 
-def read_settings(config: Mapping[str, str] | None = None) -> Settings:
+def read_settings(config: Mapping[str, str] | None = None, file: str = "") -> Settings:
     """The settings of the running stack, or of `config` (full key -> text, as the engine has it).
+
+    `file` is where a reader changes them; without it the running stack's own.
 
     Raises `SettingsError` with every fault, each under its key. Asks nothing of AWS.
     """
@@ -34,6 +37,8 @@ def read_settings(config: Mapping[str, str] | None = None) -> Settings:
         if namespace == NAMESPACE:
             values[name] = _structured(text)
             faults += placeholders(name, values[name])
+        elif difflib.get_close_matches(namespace, [NAMESPACE], n=1, cutoff=0.75):
+            faults.append((key, f"is of no use to anyone; did you mean {NAMESPACE}:{name}?"))
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -41,10 +46,11 @@ def read_settings(config: Mapping[str, str] | None = None) -> Settings:
     faults = innermost(faults)
     if faults:
         lines = "\n".join(f"  {key}: {message}" for key, message in sorted(faults))
+        place = file or f"Pulumi.{pulumi.get_stack()}.yaml"
         count = "1 setting is" if len(faults) == 1 else f"{len(faults)} settings are"
         raise SettingsError(
             f"{count} not usable; nothing was asked of AWS.\n{lines}\n"
-            "  Change Pulumi.<stack>.yaml; Pulumi.example.yaml explains every key."
+            f"  Change {place}; Pulumi.example.yaml explains every key."
         )
     return settings
 
@@ -62,7 +68,7 @@ def read_file(file: Path) -> Settings:
         raise SettingsError(f"cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise SettingsError(f"is not YAML with settings under `config:` ({error})") from None
-    return read_settings({key: _text(value) for key, value in config.items()})
+    return read_settings({key: _text(value) for key, value in config.items()}, file.name)
 
 
 def _text(value: object) -> str:

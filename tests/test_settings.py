@@ -90,10 +90,10 @@ def test_a_models_bucket_is_its_models_prefix_beside_the_listed_ones() -> None:
         )
     )
     assert [(model.source, model.place()) for model in settings.all_models()] == [
-        ("s3://my-models/models/", f"{MODELS_FOLDER}/"),
         ("s3://other/deep/yolo.pt", f"{MODELS_FOLDER}/yolo.pt"),
         ("https://example.com/w.bin?v=2", f"{MODELS_FOLDER}/w.bin"),
         ("s3://other/tokens/", "/opt/ml/tokens/"),
+        ("s3://my-models/models/", f"{MODELS_FOLDER}/"),
     ]
 
 
@@ -169,7 +169,7 @@ def test_every_fault_is_told_at_once() -> None:
         ({"imageDigest": "sha256:abc"}, "imageDigest", "64 hex digits"),
         ({"imageTag": "v1", "imageDigest": DIGEST}, "imageDigest", "beside imageTag"),
         ({"subnetIds": "subnet-0a10ca10000000001"}, "subnetIds", "must be a list"),
-        ({"subnetIds": []}, "subnetIds", "at least 1 item"),
+        ({"subnetIds": []}, "subnetIds", "must have at least 1 entry, but is []"),
         ({"securityGroupIds": None}, "securityGroupIds", "or give vpcId"),
         ({"vpcId": "vpc-0a10ca1000000000a"}, "securityGroupIds", "beside vpcId"),
         ({"modelsBucket": "s3://my-models"}, "modelsBucket", "bare name"),
@@ -181,9 +181,9 @@ def test_every_fault_is_told_at_once() -> None:
         ),
         ({"baseAmi": "ubuntu"}, "baseAmi", "al2023-gpu, al2-gpu"),
         ({"baseUpdate": "sometimes"}, "baseUpdate", "'with-content', 'always' or 'never'"),
-        ({"keep": "-1"}, "keep", "greater than or equal to 0"),
+        ({"keep": "-1"}, "keep", "must be at least 0, but is '-1'"),
         ({"encryptionKey": "alias/mine"}, "encryptionKey", "the ARN of a KMS key"),
-        ({"rootVolumeGib": "4"}, "rootVolumeGib", "greater than or equal to 8"),
+        ({"rootVolumeGib": "4"}, "rootVolumeGib", "must be at least 8"),
         ({"build": {"capacity": "cheap"}}, "build.capacity", "'spot'"),
         ({"build": {"instanceTypes": ["big"]}}, "build.instanceTypes[0]", "a machine type"),
         ({"build": {"timeouts": {"pul": 3}}}, "build.timeouts.pul", "did you mean pull?"),
@@ -214,7 +214,7 @@ def test_every_fault_is_told_at_once() -> None:
             "beside deprecateAfterDays",
         ),
         ({"publication": {"deprecateAt": "soon"}}, "publication.deprecateAt", "a date like 2027"),
-        ({"batch": {"jobMinutesOnUpdate": 361}}, "batch.jobMinutesOnUpdate", "equal to 360"),
+        ({"batch": {"jobMinutesOnUpdate": 361}}, "batch.jobMinutesOnUpdate", "at most 360"),
         (
             {"batch": {"fastSnapshotRestoreZones": ["ap-northeast-2a"]}},
             "batch.fastSnapshotRestoreZones",
@@ -233,13 +233,36 @@ def test_every_fault_is_told_at_once() -> None:
         ({"job": {"memory": 4}}, "job.memory", "did you mean memoryMib?"),
         ({"subnetId": "x"}, "subnetId", "did you mean subnetIds?"),
         ({"zzz": "x"}, "zzz", "known here: "),
-        ({"tags": ["a"]}, "tags", "valid dictionary"),
+        ({"tags": ["a"]}, "tags", "must be a map (`name: value` lines below the key)"),
+        ({"tags": {"n": 1}}, "tags.n", "must be text (put it in quotes), but is 1"),
+        ({"batch": "big"}, "batch", "must be a map"),
+        ({"keep": "two"}, "keep", "must be a whole number, but is 'two'"),
+        ({"batch": {"maxVcpus": 1.5}}, "batch.maxVcpus", "must be a whole number, but is 1.5"),
+        ({"systemUpdate": "maybe"}, "systemUpdate", "must be true or false, but is 'maybe'"),
+        ({"build": {"smokeCommand": ""}}, "build.smokeCommand", "at least 1 character"),
+        ({"trustedOwners": ["123456789012"] * 41}, "trustedOwners", "at most 40 entries"),
+        ({"batch": {"maxVcpus": 2}}, "job", "asks for 4 vCPUs (job.vcpus), but its environment"),
     ],
 )
 def test_a_bad_setting_is_told_under_its_key(settings: Any, key: str, says: str) -> None:
     found = faults(**settings)
     assert list(found) == [key]
     assert says in found[key]
+
+
+@pytest.mark.parametrize("namespace", ["bakedami", "baked_ami", "bake-ami"])
+def test_a_namespace_that_is_nearly_ours_is_not_passed_over(namespace: str) -> None:
+    with pytest.raises(SettingsError, match=f"{namespace}:keep: .* did you mean baked-ami:keep"):
+        read_settings(config() | {f"{namespace}:keep": "2"})
+
+
+def test_other_programs_settings_are_none_of_ours() -> None:
+    read_settings(config() | {"aws:profile": "dev", "gcp:project": "x", "mine:keep": "2"})
+
+
+def test_a_region_is_told_what_one_looks_like() -> None:
+    with pytest.raises(SettingsError, match="aws:region: 'Seoul' is not a region like us-west-2"):
+        read_settings(config() | {"aws:region": "Seoul"})
 
 
 def test_the_error_is_one_the_engine_shows_without_a_traceback() -> None:

@@ -90,7 +90,7 @@ TABLE: list[tuple[str, Any, str, str]] = [
     ("recipe.models", [MODEL, MODEL], "recipe.models[1].destination",
      "is the destination of models[0] too"),
     ("recipe.models", [MODEL, {**MODEL, "destination": "/opt/ml/models/m.pt/x"}],
-     "recipe.models[1].destination", "is below '/opt/ml/models/m.pt'"),
+     "recipe.models[1].destination", "is below '/opt/ml/models/m.pt', the file of models[0]. "),
     ("recipe.models", [{"source": "s3://bkt/k"}], "recipe.models[0].destination", "is required"),
     ("recipe.extra_steps", [{"name": "Two Words", "script": "true"}],
      "recipe.extra_steps[0].name", "is not a step name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +12,9 @@ import pulumi.runtime
 import pytest
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 
-from batch import AmiContent, GpuBatch, GpuBatchArgs
+from batch import AmiContent, GpuBatch, GpuBatchArgs, JobArgs
 from batch.environments import find_warning
+from tests.batch.machine_types import answer
 
 AMI = "ami-0123456789abcdef0"
 IMAGE = f"123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor@sha256:{'a' * 64}"
@@ -40,7 +42,7 @@ class Cloud(Mocks):
         }
 
     def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(f"the component looks nothing up, but called {args.token}")
+        return answer(args), []
 
 
 @pytest.fixture
@@ -304,11 +306,11 @@ READY = {"fast_snapshot_restore_zones": ["ap-northeast-2a"], "snapshot_id": "sna
 @pytest.mark.parametrize(
     ("content", "given", "told"),
     [
-        (CONTENT, {}, "about 2 min from this AMI, 6-9 min on the plain base AMI"),
+        (CONTENT, {}, "about 100-130 s from this AMI, 6-9 min on the plain base AMI"),
         (CONTENT, SLOW, "about 2-7 min from this AMI, 6-9 min on the plain base AMI"),
-        (CONTENT, SLOW | READY, "about 2 min from this AMI, 6-9 min on the plain base AMI"),
+        (CONTENT, SLOW | READY, "about 90-130 s from this AMI, 6-9 min on the plain base AMI"),
         (CONTENT, {"max_vcpus": 400}, "about 2-7 min from this AMI, 6-9 min"),  # no rate left
-        (LESS, {}, "at least 1-2 min from this AMI, 5-8 min on the plain base AMI"),
+        (LESS, {}, "at least 80-120 s from this AMI, 5-8 min on the plain base AMI"),
         (None, {}, None),
     ],
 )
@@ -326,3 +328,42 @@ def test_it_says_how_long_a_job_takes_to_start(
     said = [line for line in caplog.messages if "a job on a new machine starts in" in line]
     assert len(said) == (1 if told else 0)
     assert not told or f"starts in {told}" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("types", "job"),
+    [
+        (["m5.large", "g5.xlarge"], JobArgs()),
+        (["g5.xlarge"], JobArgs(memory_mib=16_383)),
+        (["p4d.24xlarge"], JobArgs(gpus=8, vcpus=16, memory_mib=900_000)),
+        (["m5.large"], JobArgs(gpus=0, vcpus=2, memory_mib=4_096)),
+        (["g5"], JobArgs(gpus=4)),  # a family: Batch chooses
+    ],
+)
+def test_a_job_that_fits_on_one_of_the_types_is_taken(
+    cloud: Cloud, types: list[str], job: JobArgs
+) -> None:
+    make(instance_types=types, job=job)
+    assert "JobDefinition" in cloud.made
+
+
+@pytest.mark.parametrize(
+    ("types", "job", "told"),
+    [
+        (["g5.xlarge", "g5.xlarg"], JobArgs(), "there is no g5.xlarg in this region"),
+        (["m5.large"], JobArgs(vcpus=2, memory_mib=512), "m5.large: 2 vCPUs, 8192 MiB, 0 GPUs"),
+        (["g5.xlarge"], JobArgs(memory_mib=16_384), "g5.xlarge: 4 vCPUs, 16384 MiB, 1 GPUs"),
+        (["g5.xlarge"], JobArgs(vcpus=8), "8 vCPUs, 12288 MiB and 1 GPUs fit on no machine"),
+        (["g5.xlarge", "g5.2xlarge"], JobArgs(gpus=4), "so it would wait for ever"),
+    ],
+)
+def test_a_job_that_would_wait_for_ever_is_refused(
+    cloud: Cloud, types: list[str], job: JobArgs, told: str
+) -> None:
+    with pytest.raises(pulumi.RunError, match=re.escape(told)):
+        make(instance_types=types, job=job)
+
+
+def test_more_vcpus_than_the_environment_may_have_are_refused(cloud: Cloud) -> None:
+    with pytest.raises(ValueError, match=r"job.vcpus is 8, but max_vcpus lets .* have 4"):
+        make(max_vcpus=4, job=JobArgs(vcpus=8))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from tests.program.conftest import DENIED_BUCKET, LocalCloud, Stack
+import pytest
+import yaml
+
+from tests.program.conftest import DENIED_BUCKET, ROOT, LocalCloud, Stack
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("refusals")]
 
@@ -54,8 +57,31 @@ def test_faults_of_the_settings_come_as_one_list_before_any_aws_call(
         "4 settings are not usable; nothing was asked of AWS.",
         "baked-ami:repositoryUrl: is required, for example 123456789012.dkr.ecr.",
         "baked-ami:imageTga: is not a setting; did you mean imageTag?",
-        "baked-ami:rootVolumeGib: input should be a valid integer",
+        "baked-ami:rootVolumeGib: must be a whole number, but is 'big'",
         "baked-ami:subnetIds[0]: still holds the placeholder 'subnet-REPLACE'",
     ):
         assert fault in run.text, run.text
     assert len(cloud.calls()) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch": {"instanceTypes": ["g5.xlarge", "g5.xlarg"]}}, "there is no g5.xlarg in this"),
+        (
+            {"batch": {"instanceTypes": ["m5.large"]}},
+            "(m5.large: 2 vCPUs, 8192 MiB, 0 GPUs), so it",
+        ),
+        ({"job": {"memoryMib": 32768}}, "32768 MiB and 1 GPUs fit on no machine of instance_types"),
+    ],
+)
+def test_a_job_that_no_machine_could_run_is_refused_at_preview(
+    stack: Stack, cloud: LocalCloud, settings: dict[str, Any], said: str
+) -> None:
+    stack.settings.clear()
+    stack.settings.update(yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"])
+    stack.set(**settings)
+    run = stack.preview()
+    assert run.status != 0
+    assert said in run.text, run.text
+    assert "Traceback" not in run.text, run.text

@@ -107,7 +107,7 @@ def test_the_first_up_gives_nine_outputs_and_an_ami_in_batch(
     # The preview knows the AMI's content, though not its ID.
     preview, _, update = run.text.partition("Updating (")
     for shown in (preview, update):
-        assert "a job on a new machine starts in about 1-2 min from this AMI" in shown
+        assert "a job on a new machine starts in about 80-120 s from this AMI" in shown
     assert_batch_uses_the_ami(cloud, told.outputs)
     assert_inventory_is_one_stack(cloud, told.outputs)
     told.digests.append(told.outputs["manifest"]["images"][0]["digest"])

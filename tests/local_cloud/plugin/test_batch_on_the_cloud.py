@@ -302,6 +302,16 @@ def test_functions(engine: Engine, base_image: str) -> None:
     assert subnet["id"] in subnets["ids"]
     name = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
     assert engine.invoke("aws:ssm/getParameter:getParameter", name=name)["value"] == base_image
+    named = [{"name": "instance-type", "values": ["g5.xlarge", "g5.xlarg", "m5.large"]}]
+    types = engine.invoke("aws:ec2/getInstanceTypes:getInstanceTypes", filters=named)
+    assert sorted(types["instanceTypes"]) == ["g5.xlarge", "m5.large"]
+    kind = engine.invoke("aws:ec2/getInstanceType:getInstanceType", instanceType="g5.xlarge")
+    assert (kind["defaultVcpus"], kind["memorySize"]) == (4, 16384)
+    assert [gpu["count"] for gpu in kind["gpuses"]] == [1]
+    plain = engine.invoke("aws:ec2/getInstanceType:getInstanceType", instanceType="m5.large")
+    assert plain["gpuses"] == []
+    with pytest.raises(grpc.RpcError, match="InvalidInstanceType"):
+        engine.invoke("aws:ec2/getInstanceType:getInstanceType", instanceType="g5.xlarg")
     with pytest.raises(grpc.RpcError, match="no matching EC2 Subnet found"):
         engine.invoke("aws:ec2/getSubnet:getSubnet", vpcId="vpc-0123456789abcdef0")
 
