@@ -34,10 +34,10 @@ def read_faults(path: Path) -> Faults:
     """Read a JSON list of faults. Raises FaultsFileError naming what is wrong and where."""
     named = f"faults file {path}"
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise FaultsFileError(f"{named}: cannot be read: {error.strerror}") from error
-    return Faults(parse_faults(text, named=named))
+    return Faults(parse_faults(content, named=named))
 
 
 def parse_faults(text: str | bytes, *, named: str = "faults") -> list[Entry]:
@@ -61,7 +61,7 @@ def _entry(given: Any, named: str) -> Entry:
     if not isinstance(given, dict):
         raise FaultsFileError(f"{named}: an object is needed")
     kind = given.get("fault")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise FaultsFileError(
             f"{named}: fault: {json.dumps(kind)} is not one of {', '.join(KINDS)}"
             + _nearest(str(kind), list(KINDS))

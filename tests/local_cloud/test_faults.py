@@ -90,6 +90,7 @@ def test_a_fault_can_choose_by_parameter_with_a_code_of_its_own(cloud: Cloud, aw
     ("content", "said"),
     [
         ("nonsense", "not JSON"),
+        ('[{"fault": ["throttle"]}]', 'fault: ["throttle"] is not one of'),
         ("{}", "a JSON list"),
         ('[{"fault": "throttle"}, {"fault": "explode"}]', "entry 2"),
         ('[{"fault": "error", "times": 0}]', "times"),
