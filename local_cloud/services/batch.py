@@ -6,6 +6,7 @@ from local_cloud.call import Call, Params, handles
 from local_cloud.errors import not_modelled
 from local_cloud.services.batch_job_model import find_job
 from local_cloud.services.batch_model import (
+    MOST_TAGS,
     Record,
     client_error,
     definitions,
@@ -33,8 +34,8 @@ def tag(call: Call) -> Params:
     record = _get(call)
     with call.cloud.store.lock:
         after = record.tags | call.params["tags"]
-        if len(after) > 50:
-            raise client_error("A resource can have at most 50 tags")
+        if len(after) > MOST_TAGS:
+            raise client_error(f"A resource can have at most {MOST_TAGS} tags")
         record.tags = after
     return {}
 

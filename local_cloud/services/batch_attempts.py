@@ -66,6 +66,9 @@ def _run(cloud: Cloud, job: Job, host: Host, task: str) -> None:
         ended = _carry_out(cloud, job, host, task)
     except AwsError as error:
         ended = {"failed": f"{error.code}: {error.message}"}
+    except Exception as error:  # whatever it was, the job must not stay where it is
+        cloud.say(f"batch job {job.id}: {type(error).__name__}: {error}")
+        ended = {"failed": f"AgentError: {type(error).__name__}: {error}"}
     finally:
         batch_roles.revoke(cloud, task)
     if cloud.stopping.is_set():
@@ -219,12 +222,12 @@ def tries_again(
         "onExitCode": "" if exit_code is None else str(exit_code),
     }
     for condition in retry["evaluateOnExit"]:
-        if all(_matches(said[key], condition[key]) for key in said if condition.get(key)):
+        if all(matches(said[key], condition[key]) for key in said if condition.get(key)):
             return str(condition["action"]).upper() == "RETRY"
     return True
 
 
-def _matches(text: str, pattern: str) -> bool:
+def matches(text: str, pattern: str) -> bool:
     """Batch's patterns: the whole text, or its start where the pattern ends with `*`."""
     if pattern.endswith("*"):
         return text.startswith(pattern.removesuffix("*"))

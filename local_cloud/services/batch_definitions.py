@@ -6,6 +6,11 @@ from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
 from local_cloud.errors import not_modelled
 from local_cloud.inventory import Item, lists
+from local_cloud.services.batch_job_rules import (
+    check_requirements,
+    check_tries_and_time,
+    requirements_of,
+)
 from local_cloud.services.batch_model import (
     Definition,
     check_name,
@@ -50,7 +55,7 @@ def register(call: Call) -> Params:
     if "FARGATE" in (params.get("platformCapabilities") or []):
         raise not_modelled("job definitions for Fargate")
     _check_container(call, params.get("containerProperties") or {})
-    _check_limits(call, params)
+    check_tries_and_time(call, params.get("retryStrategy") or {}, params.get("timeout") or {})
     with call.cloud.store.lock:
         revision = 1 + max(_revisions(call, name), default=0)
         arn = make_arn(call, "job-definition", f"{name}:{revision}")
@@ -78,31 +83,15 @@ def _revisions(call: Call, name: str) -> list[int]:
 def _check_container(call: Call, container: Params) -> None:
     if not container.get("image"):
         raise refused(call, "Container properties need an image")
-    wanted = {each["type"]: each["value"] for each in container.get("resourceRequirements") or []}
-    if not (container.get("memory") or wanted.get("MEMORY")):
-        raise refused(call, "Container properties need memory: a MEMORY resource requirement")
-    if not (container.get("vcpus") or wanted.get("VCPU")):
-        raise refused(call, "Container properties need vcpus: a VCPU resource requirement")
-    for kind, value in wanted.items():
-        if not str(value).replace(".", "", 1).isdigit() or float(value) <= 0:
-            raise refused(call, f"The value of resource requirement {kind} is not valid: {value}")
-    if "GPU" in wanted and not wanted["GPU"].isdigit():
-        raise refused(call, f"The number of GPUs must be whole: {wanted['GPU']}")
+    wanted = requirements_of(container)
+    for kind, old in (("MEMORY", "memory"), ("VCPU", "vcpus")):
+        if kind not in wanted:
+            raise refused(call, f"Container properties need {old}: a {kind} resource requirement")
+    check_requirements(call, wanted)
     volumes = {volume.get("name") for volume in container.get("volumes") or []}
     for mount in container.get("mountPoints") or []:
         if mount.get("sourceVolume") not in volumes:
             raise refused(call, f"Unknown volume '{mount.get('sourceVolume')}' in the mount points")
-
-
-def _check_limits(call: Call, params: Params) -> None:
-    seconds = (params.get("timeout") or {}).get("attemptDurationSeconds")
-    if seconds is not None and seconds < 60:
-        raise refused(call, "attemptDurationSeconds should be at least 60")
-    retry = params.get("retryStrategy") or {}
-    if not 1 <= retry.get("attempts", 1) <= 10:
-        raise refused(call, "attempts of the retry strategy should be between 1 and 10")
-    if len(retry.get("evaluateOnExit") or []) > 5:
-        raise refused(call, "evaluateOnExit should have at most 5 entries")
 
 
 @handles("batch", "DeregisterJobDefinition")

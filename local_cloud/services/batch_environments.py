@@ -168,6 +168,9 @@ def _apply_update(call: Call, view: Params) -> bool:
                 f"Following fields {touched} can be updated only with allocation strategy"
                 " BEST_FIT_PROGRESSIVE, SPOT_CAPACITY_OPTIMIZED or SPOT_PRICE_CAPACITY_OPTIMIZED"
             )
+        if "desiredvCpus" not in changes:  # Batch's own number, which follows the bounds
+            least, most = after["minvCpus"], after["maxvCpus"]
+            after["desiredvCpus"] = max(least, min(after["desiredvCpus"], most))
         check_resources(call, after)
         view["computeResources"] = after
     if params.get("updatePolicy"):

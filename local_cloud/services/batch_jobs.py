@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import fnmatch
+from collections.abc import Callable
 
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import not_modelled
-from local_cloud.services.batch_attempts import finish_job
+from local_cloud.services.batch_attempts import finish_job, matches
 from local_cloud.services.batch_job_model import (
     ENDED,
     PLACED,
@@ -28,8 +28,8 @@ _SUMMARY = (
 
 @handles("batch", "SubmitJob")
 def submit(call: Call) -> Params:
-    job = new_job(call)
-    with call.cloud.store.lock:
+    with call.cloud.store.lock:  # So that its queue is there as long as it is looked at.
+        job = new_job(call)
         jobs(call.cloud)[job.id] = job
     wake.set()
     return {"jobArn": job.arn, "jobName": job.name, "jobId": job.id}
@@ -56,7 +56,7 @@ def describe(call: Call) -> Params:
 
 @handles("batch", "ListJobs")
 def list_jobs(call: Call) -> Params:
-    """Of a queue: by status (RUNNING where nothing else is asked), or by filters."""
+    """Of a queue: by a filter, else by status (RUNNING where none is asked for)."""
     params = call.params
     for name in ("arrayJobId", "multiNodeJobId"):
         if params.get(name):
@@ -67,14 +67,18 @@ def list_jobs(call: Call) -> Params:
     if queue is None:
         raise client_error(f"Job queue {params['jobQueue']} does not exist")
     filters = params.get("filters") or []
-    status = params.get("jobStatus") or ("" if filters else "RUNNING")
+    if len(filters) > 1:
+        raise client_error("Only one filter can be used at a time")
+    passes = [_filter(one) for one in filters]
+    # A filter makes AWS ignore the status.
+    status = "" if filters else params.get("jobStatus") or "RUNNING"
     with call.cloud.store.lock:
         found = [
             _summary(job)
             for job in jobs(call.cloud).values()
             if job.queue == queue.arn
             and status in ("", job.status)
-            and all(_passes(job, one) for one in filters)
+            and all(one(job) for one in passes)
         ]
     found.sort(key=lambda one: -int(one["createdAt"]))
     return page(call, found, "jobSummaryList")
@@ -87,31 +91,45 @@ def _summary(job: Job) -> Params:
     return summary | ({"container": held} if held else {})
 
 
-def _passes(job: Job, asked: Params) -> bool:
-    name, values = asked.get("name"), [str(value).lower() for value in asked.get("values") or []]
+def _filter(asked: Params) -> Callable[[Job], bool]:
+    """Whether a job passes, as the API reference says of each filter."""
+    name, values = asked.get("name"), [str(value) for value in asked.get("values") or []]
     if name == "JOB_NAME":
-        return any(fnmatch.fnmatchcase(job.name.lower(), value) for value in values)
+        return lambda job: any(matches(job.name.lower(), value.lower()) for value in values)
     if name == "JOB_DEFINITION":
-        arn = str(job.view["jobDefinition"]).lower()
-        said = (arn, arn.rsplit("/", 1)[-1], arn.rsplit("/", 1)[-1].partition(":")[0])
-        return any(fnmatch.fnmatchcase(one, value) for value in values for one in said)
+        return lambda job: _is_of(str(job.view["jobDefinition"]), values)
+    if name not in ("BEFORE_CREATED_AT", "AFTER_CREATED_AT"):
+        raise not_modelled(f"the filter {name} of ListJobs")
+    for value in values:
+        if not value.isdecimal():
+            raise client_error(f"A time is needed in milliseconds since 1970, but is {value}")
+    moments = [int(value) for value in values]
     if name == "BEFORE_CREATED_AT":
-        return all(int(job.view["createdAt"]) < int(value) for value in values)
-    if name == "AFTER_CREATED_AT":
-        return all(int(job.view["createdAt"]) > int(value) for value in values)
-    raise not_modelled(f"the filter {name} of ListJobs")
+        return lambda job: all(int(job.view["createdAt"]) < moment for moment in moments)
+    return lambda job: all(int(job.view["createdAt"]) > moment for moment in moments)
+
+
+def _is_of(definition: str, values: list[str]) -> bool:
+    """By the ARN of a revision, or by the name for all of them."""
+    name = definition.rsplit("/", 1)[-1].partition(":")[0]
+    return definition in values or any(matches(name, value) for value in values)
 
 
 @handles("batch", "CancelJob")
 def cancel(call: Call) -> Params:
-    """Ends a job that is not on a machine yet; for others nothing happens, and that is no error."""
+    """Ends a job that is not on a machine yet; for others nothing happens, and that is no error.
+
+    A PENDING job ends when all that it depends on has.
+    """
     job = find_job(call, call.params["jobId"])
     if job is None:
         raise refuse_unknown(call, call.params["jobId"])
     with call.cloud.store.lock:
         if job.status not in (*PLACED, *ENDED):
             job.view["isCancelled"] = True
-            finish_job(job, "FAILED", call.params["reason"])
+            job.why_stopped = call.params["reason"]
+            if job.status == "RUNNABLE":
+                finish_job(job, "FAILED", job.why_stopped)
     wake.set()
     return {}
 

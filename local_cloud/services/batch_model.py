@@ -13,6 +13,8 @@ from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError
 
 Key = tuple[str, str, str]
+#: Of one resource.
+MOST_TAGS = 50
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -138,8 +140,12 @@ def ask(call: Call, service: str, action: str, params: Params) -> Params:
 
 def page(call: Call, records: list[Any], key: str) -> Params:
     """One page of an answer by `maxResults` and `nextToken`, which is the next record's number."""
-    start = int(call.params.get("nextToken") or 0)
-    size = int(call.params.get("maxResults") or 100)
+    token, size = call.params.get("nextToken") or "0", call.params.get("maxResults", 100)
+    if not token.isdecimal():
+        raise client_error(f"The nextToken {token} is not valid")
+    if size < 1:
+        raise client_error(f"maxResults should be at least 1, but is {size}")
+    start = int(token)
     answer: Params = {key: records[start : start + size]}
     if start + size < len(records):
         answer["nextToken"] = str(start + size)

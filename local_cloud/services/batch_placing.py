@@ -32,6 +32,7 @@ TOO_SMALL = (
     " meet the CPU requirement of the job."
 )
 INVALID = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
+UNDETERMINED = "UNDETERMINED - Batch job is blocked, root cause is undetermined."
 
 
 @dataclass
@@ -75,6 +76,8 @@ class Placing:
         attached = _environments_of(self.cloud, queue)
         if all(one.status == "INVALID" for one in attached):
             job.view["statusReason"] = INVALID
+        elif all(one.view["state"] == "DISABLED" for one in attached):
+            job.view["statusReason"] = UNDETERMINED
         usable = [one for one in attached if _takes_jobs(one)]
         for environment in usable:
             for host in current_hosts(self.cloud, environment):
@@ -105,10 +108,14 @@ class Placing:
         """The reason of a job that no machine of its queue's environments could ever hold."""
         if not usable:
             return
+        found = [(one, _smallest_type(self.cloud, one, job.needs, self.pauses)) for one in usable]
+        fitting = [(one, host) for one, host in found if host is not None]
         if job.needs.vcpus > max(one.view["computeResources"]["maxvCpus"] for one in usable):
             job.view["statusReason"] = TOO_SMALL
-        elif not any(_smallest_type(self.cloud, one, job.needs, self.pauses) for one in usable):
+        elif not fitting:
             job.view["statusReason"] = NO_FIT
+        elif not any(_has_size(one, 0, host.offers.vcpus) for one, host in fitting):
+            job.view["statusReason"] = TOO_SMALL
 
     def keep_least(self) -> None:
         """Plan what environments' minvCpus ask for."""
@@ -145,7 +152,7 @@ def current_hosts(cloud: Cloud, environment: Environment) -> list[Host]:
     """The machines of an environment's current generation, those that are up first."""
     found = [
         one
-        for one in hosts(cloud).values()
+        for one in list(hosts(cloud).values())
         if one.environment == environment.arn
         and one.state in ("READY", "LAUNCHING")
         and one.generation == environment.generation
@@ -193,9 +200,12 @@ def _smallest_type(
 
 
 def _may_grow(cloud: Cloud, environment: Environment, by: float) -> bool:
+    return _has_size(environment, vcpus_of(cloud, environment), by)
+
+
+def _has_size(environment: Environment, now: int, by: float) -> bool:
     """Up to maxvCpus; but for BEST_FIT the last machine may go beyond it (user guide)."""
     resources = environment.view["computeResources"]
-    now, most = vcpus_of(cloud, environment), resources["maxvCpus"]
     if resources.get("allocationStrategy", "BEST_FIT") == "BEST_FIT":
-        return bool(now + by <= most)
-    return bool(now < most)
+        return bool(now + by <= resources["maxvCpus"])
+    return bool(now < resources["maxvCpus"])

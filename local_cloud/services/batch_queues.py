@@ -39,6 +39,7 @@ def create(call: Call) -> Params:
     check_name(call, name, "Job queue")
     orders = _checked_orders(call, params.get("computeEnvironmentOrder") or [])
     _check_priority(call, params["priority"])
+    _check_limits(call, params.get("jobStateTimeLimitActions") or [])
     arn = make_arn(call, "job-queue", name)
     view: Params = {
         "jobQueueName": name,
@@ -62,6 +63,15 @@ def create(call: Call) -> Params:
 def _check_priority(call: Call, priority: int) -> None:
     if not 0 <= priority <= 1000:
         raise refused(call, "priority should be between 0 and 1000")
+
+
+def _check_limits(call: Call, limits: list[Params]) -> None:
+    """When jobs that wait are cancelled (API reference, `JobStateTimeLimitAction`)."""
+    for limit in limits:
+        if limit["action"] != "CANCEL":
+            raise refused(call, "action of jobStateTimeLimitActions should be CANCEL")
+        if not 600 <= limit["maxTimeSeconds"] <= 86_400:
+            raise refused(call, "maxTimeSeconds should be between 600 and 86400")
 
 
 def _checked_orders(call: Call, orders: list[Params]) -> list[Params]:
@@ -126,6 +136,7 @@ def update(call: Call) -> Params:
             if params.get(name) is not None
         }
         _check_priority(call, changes.get("priority", 0))
+        _check_limits(call, changes.get("jobStateTimeLimitActions", []))
         if params.get("computeEnvironmentOrder"):
             orders = _checked_orders(call, params["computeEnvironmentOrder"])
             changes["computeEnvironmentOrder"] = orders

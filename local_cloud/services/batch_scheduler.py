@@ -23,7 +23,7 @@ from local_cloud.services.batch_job_model import (
     wake,
 )
 from local_cloud.services.batch_model import Environment, environments, queues
-from local_cloud.services.batch_placing import Pauses, Placing, vcpus_of
+from local_cloud.services.batch_placing import UNDETERMINED, Pauses, Placing, vcpus_of
 from local_cloud.services.batch_rules import UnfitError
 from local_cloud.services.batch_updates import advance_updates
 
@@ -38,7 +38,6 @@ SHORT = (
     "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for"
     " instance type [{}]"
 )
-UNDETERMINED = "UNDETERMINED - Batch job is blocked, root cause is undetermined."
 
 
 @at_start
@@ -68,7 +67,12 @@ def follow(cloud: Cloud, host: Host) -> None:
     """Bring a launched machine up in the background."""
 
     def work() -> None:
-        if not batch_hosts.bring_up(cloud, host) and not cloud.stopping.is_set():
+        try:
+            is_up = batch_hosts.bring_up(cloud, host)
+        except Exception as error:  # jobs wait for this machine: they need to know it does not come
+            cloud.say(f"batch machine {host.instance_id}: {type(error).__name__}: {error}")
+            is_up = False
+        if not is_up and not cloud.stopping.is_set():
             batch_hosts.end_host(cloud, host)
         wake.set()
 
@@ -92,7 +96,7 @@ def one_round(cloud: Cloud, pauses: Pauses) -> bool:
     """Look at everything once; whether something may change without being told."""
     for host in list(hosts(cloud).values()):
         if host.state != "GONE" and batch_hosts.is_gone(cloud, host):
-            host.state = "GONE"
+            batch_hosts.end_host(cloud, host)  # one that was stopped is of no use either
     placing, began = Placing(cloud, pauses), cloud.latency.clock.now()
     with cloud.store.lock:
         for job in list(jobs(cloud).values()):
@@ -106,12 +110,13 @@ def one_round(cloud: Cloud, pauses: Pauses) -> bool:
     _let_idle_go(cloud, set(placing.taken))
     advance_updates(cloud)
     batch_hosts.forget_gone(cloud)
-    waiting = any(job.status not in ENDED for job in jobs(cloud).values())
+    waiting = any(job.status not in ENDED for job in list(jobs(cloud).values()))
     return waiting or bool(hosts(cloud)) or _is_changing(cloud)
 
 
 def _is_changing(cloud: Cloud) -> bool:
-    return any(one.status in ("UPDATING", "DELETING") for one in environments(cloud).values())
+    known = list(environments(cloud).values())
+    return any(one.status in ("UPDATING", "DELETING") for one in known)
 
 
 def _advance(cloud: Cloud, job: Job) -> None:
@@ -120,7 +125,10 @@ def _advance(cloud: Cloud, job: Job) -> None:
         job.view["status"] = "PENDING"
     if job.status == "PENDING":
         before = [jobs(cloud).get(one["jobId"]) for one in job.view["dependsOn"]]
-        if any(one is None or one.status == "FAILED" for one in before):
+        if job.view["isCancelled"]:
+            if all(one is None or one.status in ENDED for one in before):
+                finish_job(job, "FAILED", job.why_stopped or "")
+        elif any(one is None or one.status == "FAILED" for one in before):
             finish_job(job, "FAILED", "Dependent Job failed")
         elif all(one is not None and one.status == "SUCCEEDED" for one in before):
             job.view["status"] = "RUNNABLE"
@@ -150,10 +158,15 @@ def _launch(cloud: Cloud, environment: Environment, host: Host, pauses: Pauses, 
             hosts(cloud).pop(host.key, None)
             if host.generation == environment.generation and environment.unsettled is None:
                 environment.view.update(status="INVALID", statusReason=str(error))
-    except (NoCapacityError, AwsError, DroppedError) as error:
+    except Exception as error:
+        if not isinstance(error, (NoCapacityError, AwsError, DroppedError)):
+            cloud.say(f"Batch's launch of a machine: {type(error).__name__}: {error}")
         pauses.set(environment, PAUSE_S)
+        if host.instance_id:
+            batch_hosts.end_host(cloud, host)
         with cloud.store.lock:
-            hosts(cloud).pop(host.key, None)
+            if not host.instance_id:
+                hosts(cloud).pop(host.key, None)
             if isinstance(error, NoCapacityError):
                 pauses.set(environment, SHORT_PAUSE_S, kind=host.type)
                 _say_blocked(cloud, environment, SHORT.format(host.type))
@@ -176,7 +189,7 @@ def _say_blocked(cloud: Cloud, environment: Environment, said: str) -> None:
 
 def _let_idle_go(cloud: Cloud, taken: set[str]) -> None:
     """Terminate machines without a job: old ones at once, current ones when idle for long."""
-    known = {one.arn: one for one in environments(cloud).values()}
+    known = {one.arn: one for one in list(environments(cloud).values())}
     for host in list(hosts(cloud).values()):
         if host.state == "GONE" or host.key in taken:
             host.idle_since = time.time()

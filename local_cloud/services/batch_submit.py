@@ -9,7 +9,13 @@ from typing import Any
 from local_cloud.call import Call, Params
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.batch_job_model import Job, Needs, find_job, milliseconds
+from local_cloud.services.batch_job_rules import (
+    check_requirements,
+    check_tries_and_time,
+    requirements_of,
+)
 from local_cloud.services.batch_model import (
+    MOST_TAGS,
     Definition,
     Queue,
     check_name,
@@ -50,13 +56,11 @@ def new_job(call: Call) -> Job:
     depends = _dependencies(call, params.get("dependsOn") or [])
     retry = params.get("retryStrategy") or definition.view.get("retryStrategy") or {}
     timeout = params.get("timeout") or definition.view.get("timeout")
-    if timeout and timeout.get("attemptDurationSeconds", 60) < 60:
-        raise refused(call, "attemptDurationSeconds should be at least 60")
+    check_tries_and_time(call, retry, timeout or {})
     retry = {
         "attempts": retry.get("attempts", 1),
         "evaluateOnExit": retry.get("evaluateOnExit", []),
     }
-    _check_retry(call, retry)
     parameters = (definition.view.get("parameters") or {}) | (params.get("parameters") or {})
     identity, moment = new_uuid(), time.time()
     propagate = params.get("propagateTags", definition.view.get("propagateTags", False))
@@ -71,6 +75,8 @@ def new_job(call: Call) -> Job:
     if timeout:
         view["timeout"] = timeout
     tags = dict(params.get("tags") or {})
+    if len(tags) > MOST_TAGS:
+        raise refused(call, f"A resource can have at most {MOST_TAGS} tags")
     job = Job(call.account, call.region, params["jobName"], view["jobArn"], view, tags)
     job.queue, job.needs = queue.arn, needs_of(container)
     job.timelines = [{"submitted": moment}]
@@ -116,15 +122,11 @@ def _container(call: Call, definition: Definition, overrides: Params) -> Params:
     log = container.get("logConfiguration") or {}
     if log and (log["logDriver"] not in LOG_DRIVERS or log.get("secretOptions")):
         raise not_modelled(f"logConfiguration {log}")
-    wanted = {one["type"]: one["value"] for one in container.get("resourceRequirements") or []}
-    for source in (container, overrides):
-        for old, kind in (("vcpus", "VCPU"), ("memory", "MEMORY")):
-            if source.get(old):
-                wanted[kind] = str(source[old])
-    wanted |= {one["type"]: one["value"] for one in overrides.get("resourceRequirements") or []}
-    for kind, value in wanted.items():
-        if not str(value).replace(".", "", 1).isdigit() or float(value) <= 0:
-            raise refused(call, f"The value of resource requirement {kind} is not valid: {value}")
+    # The older overrides do not reach what the definition says as a requirement (API reference).
+    old = {name: overrides[name] for name in ("vcpus", "memory") if overrides.get(name)}
+    new = {"resourceRequirements": overrides.get("resourceRequirements")}
+    wanted = requirements_of(container | old) | requirements_of(new)
+    check_requirements(call, wanted)
     container.pop("vcpus", None)
     container.pop("memory", None)
     container["resourceRequirements"] = [
@@ -132,12 +134,12 @@ def _container(call: Call, definition: Definition, overrides: Params) -> Params:
     ]
     if overrides.get("command"):
         container["command"] = overrides["command"]
-    own = {one["name"]: one.get("value", "") for one in container.get("environment") or []}
-    own |= {one["name"]: one.get("value", "") for one in overrides.get("environment") or []}
-    reserved = [name for name in own if name.startswith("AWS_BATCH")]
+    named = [*(container.get("environment") or []), *(overrides.get("environment") or [])]
+    variables = {one["name"]: one.get("value", "") for one in named}
+    reserved = [name for name in variables if name.startswith("AWS_BATCH")]
     if reserved:
         raise refused(call, f"Environment variables must not start with AWS_BATCH: {reserved[0]}")
-    container["environment"] = [{"name": name, "value": value} for name, value in own.items()]
+    container["environment"] = [{"name": name, "value": value} for name, value in variables.items()]
     for name in ("command", "volumes", "mountPoints", "ulimits", "secrets"):
         container.setdefault(name, [])
     return container
@@ -145,7 +147,7 @@ def _container(call: Call, definition: Definition, overrides: Params) -> Params:
 
 def needs_of(container: Params) -> Needs:
     wanted = {one["type"]: one["value"] for one in container["resourceRequirements"]}
-    return Needs(float(wanted["VCPU"]), int(float(wanted["MEMORY"])), int(wanted.get("GPU", 0)))
+    return Needs(float(wanted["VCPU"]), int(wanted["MEMORY"]), int(wanted.get("GPU", 0)))
 
 
 def _dependencies(call: Call, asked: list[Any]) -> list[Params]:
@@ -154,16 +156,11 @@ def _dependencies(call: Call, asked: list[Any]) -> list[Params]:
     for one in asked:
         if one.get("type"):
             raise not_modelled(f"dependencies of type {one['type']} (they belong to array jobs)")
-        if not one.get("jobId") or find_job(call, one["jobId"]) is None:
-            raise refused(call, f"Dependency job {one.get('jobId')} does not exist")
+        if not one.get("jobId"):
+            raise refused(call, "A dependency needs a jobId")
+        if find_job(call, one["jobId"]) is None:
+            raise refused(call, f"Dependency job {one['jobId']} does not exist")
     return [{"jobId": one["jobId"]} for one in asked]
-
-
-def _check_retry(call: Call, retry: Params) -> None:
-    if not 1 <= retry["attempts"] <= 10:
-        raise refused(call, "attempts of the retry strategy should be between 1 and 10")
-    if len(retry["evaluateOnExit"]) > 5:
-        raise refused(call, "evaluateOnExit should have at most 5 entries")
 
 
 def log_options(job: Job, task: str) -> tuple[Params, str | None]:

@@ -64,6 +64,9 @@ def settle(call: Call, environment: Environment) -> None:
                 _ensure_cluster(call, environment)
         except UnfitError as unfit:
             status, reason = "INVALID", str(unfit)
+        except Exception as error:  # it must not stay as it is for ever
+            call.cloud.say(f"environment {environment.name}: {type(error).__name__}: {error}")
+            status, reason = "INVALID", f"INTERNAL_ERROR - {error}"
         with call.cloud.store.lock:
             environment.launches, environment.unsettled = launches, None
             if asked.get("replace") and status == "VALID":
@@ -85,7 +88,7 @@ def _ensure_cluster(call: Call, environment: Environment) -> None:
 
 
 def hosts_of(cloud: Cloud, environment: Environment) -> list[Host]:
-    return [one for one in hosts(cloud).values() if one.environment == environment.arn]
+    return [one for one in list(hosts(cloud).values()) if one.environment == environment.arn]
 
 
 def advance_updates(cloud: Cloud) -> None:
@@ -105,7 +108,8 @@ def advance_updates(cloud: Cloud) -> None:
             one for one in hosts_of(cloud, environment) if one.generation != environment.generation
         ]
         for host in old:
-            if over or policy.get("terminateJobsOnUpdate"):
+            # One that is still to be launched would be a machine that nobody knows.
+            if host.instance_id and (over or policy.get("terminateJobsOnUpdate")):
                 batch_hosts.end_host(cloud, host)
         with cloud.store.lock:
             if old or environment.unsettled is not None:
@@ -140,7 +144,7 @@ def end_jobs(cloud: Cloud, queue_arn: str, end: str) -> bool:
     from local_cloud.services.batch_jobs import end_job
 
     while True:
-        own = [job for job in jobs(cloud).values() if job.queue == queue_arn]
+        own = [job for job in list(jobs(cloud).values()) if job.queue == queue_arn]
         with cloud.store.lock:
             for job in own:
                 end_job(job, end)

@@ -241,12 +241,36 @@ def test_a_job_without_capacity_waits_and_says_why_and_can_be_cancelled(work: Wo
 def test_a_job_that_no_machine_can_hold_says_so(work: Work) -> None:
     wanted = [{"type": "MEMORY", "value": "999999"}]
     job_id = work.submit(containerOverrides={"resourceRequirements": wanted})
+    assert said_of(work, job_id).startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")
 
-    def said() -> Any:
-        return next(one for one in [work.job(job_id)] if one.get("statusReason"))
 
-    assert wait_for(said)["statusReason"].startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")
-    assert work.job(job_id)["status"] == "RUNNABLE"
+def test_a_job_says_so_when_the_smallest_machine_is_larger_than_its_environment(
+    work: Work,
+) -> None:
+    """Only BEST_FIT stays below maxvCpus; the job itself would fit."""
+    work.world.create("small", type="EC2", allocationStrategy="BEST_FIT", maxvCpus=2)
+    order = [{"order": 1, "computeEnvironment": "small"}]
+    work.batch.create_job_queue(jobQueueName="small", priority=1, computeEnvironmentOrder=order)
+    wanted = [{"type": "VCPU", "value": "1"}]
+    job_id = work.submit(jobQueue="small", containerOverrides={"resourceRequirements": wanted})
+    reason = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+    assert reason in said_of(work, job_id)
+
+
+def test_a_job_waits_for_a_disabled_environment_and_says_so(work: Work) -> None:
+    work.batch.update_compute_environment(computeEnvironment="ce", state="DISABLED")
+    assert work.world.settled("ce")["state"] == "DISABLED"
+    job_id = work.submit()
+    assert said_of(work, job_id).startswith("UNDETERMINED")
+    work.batch.update_compute_environment(computeEnvironment="ce", state="ENABLED")
+    assert work.ended(job_id)["status"] == "SUCCEEDED"
+
+
+def said_of(work: Work, job_id: str) -> str:
+    """The reason that a waiting job gives, once it gives one."""
+    found = wait_for(lambda: next(j for j in [work.job(job_id)] if j.get("statusReason")))
+    assert found["status"] == "RUNNABLE"
+    return str(found["statusReason"])
 
 
 def test_a_queue_cancels_jobs_that_wait_too_long_for_its_reason(work: Work) -> None:
@@ -293,41 +317,6 @@ def test_a_role_that_trusts_ecs_is_the_containers_while_it_runs(work: Work) -> N
     work.agent.hold.set()
     work.ended(job_id)
     assert ask(path.removeprefix("/v2/credentials/")) is None
-
-
-def test_jobs_are_listed_by_queue_status_and_filters(work: Work) -> None:
-    first, second = work.submit("alpha"), work.submit("beta")
-    work.ended(first)
-    work.ended(second)
-
-    def listed(**asked: Any) -> list[str]:
-        found = work.batch.list_jobs(jobQueue="work", **asked)["jobSummaryList"]
-        return [one["jobName"] for one in found]
-
-    assert listed() == []
-    assert sorted(listed(jobStatus="SUCCEEDED")) == ["alpha", "beta"]
-    assert listed(filters=[{"name": "JOB_NAME", "values": ["al*"]}]) == ["alpha"]
-    assert len(listed(filters=[{"name": "JOB_DEFINITION", "values": ["job"]}])) == 2
-
-
-@pytest.mark.parametrize(
-    ("asked", "code", "said"),
-    [
-        ({"jobQueue": "none"}, "ClientException", "JobQueue none not found."),
-        ({"jobDefinition": "none"}, "ClientException", "does not exist or is not in ACTIVE status"),
-        ({"jobDefinition": "job:9"}, "ClientException", "JobDefinition name job:9"),
-        ({"dependsOn": [{"jobId": "none"}]}, "ClientException", "none does not exist"),
-        ({"timeout": {"attemptDurationSeconds": 5}}, "ClientException", "at least 60"),
-        ({"retryStrategy": {"attempts": 11}}, "ClientException", "between 1 and 10"),
-        ({"arrayProperties": {"size": 2}}, "NotImplemented", "arrayProperties"),
-        ({"containerOverrides": {"instanceType": "m5.large"}}, "NotImplemented", "instanceType"),
-    ],
-)
-def test_jobs_that_are_refused(work: Work, asked: dict[str, Any], code: str, said: str) -> None:
-    wanted = {"jobName": "one", "jobQueue": "work", "jobDefinition": "job"} | asked
-    refusal = error_of(work.batch.submit_job, **wanted)
-    assert refusal[0] == code
-    assert said in refusal[1]
 
 
 def test_a_disabled_queue_takes_no_job_and_a_deleted_one_ends_its_jobs(work: Work) -> None:

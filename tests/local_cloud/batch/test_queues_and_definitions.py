@@ -86,6 +86,29 @@ def test_a_queue_needs_environments_that_are_there(
     assert said in message
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"maxTimeSeconds": 60}, "maxTimeSeconds should be between 600 and 86400"),
+        ({"action": "TERMINATE"}, "should be CANCEL"),
+    ],
+)
+def test_a_queues_limits_of_waiting_are_checked(
+    world: Any, environment: str, limit: dict[str, Any], said: str
+) -> None:
+    reason = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
+    whole = {"reason": reason, "state": "RUNNABLE", "maxTimeSeconds": 600, "action": "CANCEL"}
+    code, message = error_of(
+        world.batch.create_job_queue,
+        jobQueueName="limited",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
+        jobStateTimeLimitActions=[whole | limit],
+    )
+    assert code == "ClientException"
+    assert said in message
+
+
 def test_every_registration_is_a_new_revision(world: Any) -> None:
     batch = world.batch
     register = {
@@ -123,6 +146,7 @@ def test_revisions_come_in_pages(world: Any) -> None:
         ({"containerProperties": {"image": "x"}}, "memory"),
         ({"timeout": {"attemptDurationSeconds": 30}}, "at least 60"),
         ({"retryStrategy": {"attempts": 11}}, "between 1 and 10"),
+        ({"containerProperties": {"image": "x", "vcpus": 1, "memory": 3}}, "MEMORY is not valid"),
         (
             {"containerProperties": CONTAINER | {"mountPoints": [{"sourceVolume": "models"}]}},
             "Unknown volume 'models'",
