@@ -46,8 +46,8 @@ ALL = (
     Measurement("bakes"),
     Measurement("models", waits=True),
     Measurement("start", ("--rounds", "2"), needs_root=True),
-    Measurement("work", ("--rounds", "2"), needs_root=True, waits=True),
-    Measurement("incremental", needs_root=True),
+    Measurement("work", ("--rounds", "2"), needs_root=True),
+    Measurement("incremental", needs_root=True, waits=True),
     Measurement("forecast", waits=True),
 )
 

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -170,7 +171,10 @@ class StateFolder:
 
 
 class Saver:
-    """Saves a moment after a change, in a thread of its own; what fails is said and tried again."""
+    """Saves a moment after a change, in a thread of its own; what fails is said and tried again.
+
+    The more there is to save, the more seldom: at most a twentieth of the time goes into it.
+    """
 
     def __init__(
         self, save: Callable[[], None], *, say: Callable[[str], None], delay_s: float = 1.0
@@ -194,13 +198,16 @@ class Saver:
         self._save()
 
     def _run(self) -> None:
+        took_s = 0.0
         while not self._stop.is_set():  # It may be set just before the change is taken as seen.
             self._changed.wait()
-            if self._stop.wait(self._delay_s):
+            if self._stop.wait(max(self._delay_s, 20 * took_s)):
                 return
             self._changed.clear()
+            began = time.monotonic()
             try:
                 self._save()
+                took_s = time.monotonic() - began
             except Exception as error:
                 self._say(f"The state was not saved, trying again: {error}")
                 self._changed.set()

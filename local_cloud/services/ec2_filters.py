@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -19,7 +20,7 @@ Where = str | Callable[[Params], Iterable[Any]]
 def filtered(
     call: Call, items: Iterable[Params], fields: Mapping[str, Where], action: str
 ) -> list[Params]:
-    """The items that every filter of the call lets through.
+    """Copies of the items that every filter of the call lets through.
 
     Values may hold `*` and `?`. A filter that this cloud does not know is an error, as in EC2.
     """
@@ -33,7 +34,7 @@ def filtered(
             for item in kept
             if any(p.fullmatch(text) for text in map(_text, find(item)) for p in patterns)
         ]
-    return kept
+    return copy.deepcopy(kept)
 
 
 def _finder(

@@ -136,7 +136,7 @@ def _executable_by(call: Call, image: Image, users: list[str]) -> bool:
 
 
 def _shown_to(call: Call, image: Image) -> Params:
-    shown = image.shown(call)
+    shown = image.looked_at(call)
     shown["DeregistrationProtection"] = image.protection
     if image.account != call.account:
         shown["Tags"] = []

@@ -51,7 +51,7 @@ def _chosen(call: Call, action: str) -> list[Params]:
             "The parameter instancesSet cannot be used with the parameter maxResults",
         )
     found = get_instances(call, ids) if ids else mine(call, instances(call.cloud))
-    shown = [one.shown(call) | {"_ReservationId": one.reservation_id} for one in found]
+    shown = [one.looked_at(call) | {"_ReservationId": one.reservation_id} for one in found]
     return filtered(call, shown, FIELDS, action)
 
 

@@ -155,7 +155,7 @@ def describe_snapshots(call: Call) -> Params:
 
 
 def _shown_to(call: Call, snapshot: Snapshot) -> Params:
-    shown = snapshot.shown(call)
+    shown = snapshot.looked_at(call)
     if shown["State"] == "pending":
         shown["Progress"] = progress(call.cloud, snapshot)
     if snapshot.account != call.account:

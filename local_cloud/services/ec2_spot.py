@@ -34,7 +34,7 @@ def _chosen(call: Call) -> list[str]:
 def describe_spot_requests(call: Call) -> Params:
     chosen = set(_chosen(call))
     shown = [
-        one.shown(call) for one in list(spot_requests(call.cloud).values()) if one.id in chosen
+        one.looked_at(call) for one in list(spot_requests(call.cloud).values()) if one.id in chosen
     ]
     kept = filtered(call, shown, FIELDS, "DescribeSpotInstanceRequests")
     return page(call, kept, "SpotInstanceRequests")

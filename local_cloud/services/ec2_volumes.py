@@ -152,7 +152,7 @@ def describe_volumes(call: Call) -> Params:
     ids = call.params.get("VolumeIds", [])
     table = volumes(call.cloud)
     found = get_all(call, table, ids, "vol") if ids else mine(call, table)
-    shown = filtered(call, [one.shown(call) for one in found], FIELDS, "DescribeVolumes")
+    shown = filtered(call, [one.looked_at(call) for one in found], FIELDS, "DescribeVolumes")
     return page(call, shown, "Volumes")
 
 

@@ -31,10 +31,11 @@ def test_a_bake_is_compared_with_the_fastest_packer_and_with_the_thriftiest() ->
 def test_growth_in_proportion_is_one_and_more_is_not_met() -> None:
     def rows(first: float, last: float) -> list[dict[str, Any]]:
         return [
-            {"many": many, "seconds": value, "calls": 9, "memory_mib": 9}
+            {"many": many, "seconds": value, "cpu_seconds": value, "calls": 9, "memory_mib": 9}
             for many, value in ((10, first), (100, last))
         ]
 
-    time, calls, memory = scale.judge("models", rows(1.0, 10.0))
-    assert (time.found, time.met, calls.met, memory.met) == (1.0, True, True, True)
+    time, processor, *others = scale.judge("models", rows(1.0, 10.0))
+    assert (time.found, time.met, processor.found, processor.met) == (1.0, True, 1.0, True)
+    assert [one.met for one in others] == [True, True]
     assert not scale.judge("models", rows(1.0, 20.0))[0].met
