@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 VERSION = 1
 LOCK_TYPE, RLOCK_TYPE = type(threading.Lock()), type(threading.RLock())
@@ -45,10 +47,21 @@ def _bare(kind: Any) -> Any:
     return kind.__new__(kind)
 
 
+def _private_key(content: bytes) -> Any:
+    return serialization.load_der_private_key(content, password=None)
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """moto's backends hold locks, which start unlocked again in the next process."""
+    """moto's backends hold locks, which start unlocked again in the next process, and keys."""
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+            content = obj.private_bytes(
+                serialization.Encoding.DER,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            return _private_key, (content,)
         if isinstance(obj, RLOCK_TYPE):
             return threading.RLock, ()
         if isinstance(obj, LOCK_TYPE):

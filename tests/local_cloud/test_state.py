@@ -41,7 +41,13 @@ def fill(process: Process) -> dict[str, str]:
     aws("ecr").create_repository(repositoryName="kept")
     aws("ecs").create_cluster(clusterName="kept")
     aws("logs").create_log_group(logGroupName="kept")
-    return {"on_demand": on_demand, "spot": spot, "image": image}
+    key = aws("kms").create_key()["KeyMetadata"]["KeyId"]
+    pair = aws("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    return {
+        "on_demand": on_demand, "spot": spot, "image": image, "pair": pair["KeyId"],
+        "secret": aws("kms").encrypt(KeyId=key, Plaintext=b"kept")["CiphertextBlob"].hex(),
+        "public": aws("kms").get_public_key(KeyId=pair["KeyId"])["PublicKey"].hex(),
+    }  # fmt: skip
 
 
 def saved_at(state: Path) -> int:
@@ -58,6 +64,9 @@ def check(process: Process, made: dict[str, str]) -> None:
     (image,) = aws("ec2").describe_images(ImageIds=[made["image"]])["Images"]
     assert image["State"] == "available"
     assert aws("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"content"
+    kms = aws("kms")
+    assert kms.decrypt(CiphertextBlob=bytes.fromhex(made["secret"]))["Plaintext"] == b"kept"
+    assert kms.get_public_key(KeyId=made["pair"])["PublicKey"].hex() == made["public"]
     assert aws("ssm").get_parameter(Name="/kept")["Parameter"]["Value"] == "v"
     assert len(aws("ecr").describe_repositories()["repositories"]) == 1
     assert len(aws("ecs").list_clusters()["clusterArns"]) == 1
