@@ -9,6 +9,7 @@ from local_cloud.errors import AwsError
 from local_cloud.services.ec2_filters import page
 from local_cloud.services.ec2_model import instances, mine, refuse_dry_run
 from local_cloud.services.ec2_network import moto_ec2
+from local_cloud.services.ec2_template_versions import versions_of
 
 STATES = ("pending", "running", "shutting-down", "terminated", "stopping", "stopped")
 VERSIONS = "10"
@@ -75,7 +76,7 @@ def _templates(call: Call, wanted: set[str], depth: int) -> list[tuple[str, str,
         return [
             (version.data["ImageId"], "ec2:LaunchTemplate", f"{arn}/{template.id}")
             for template in backend.launch_templates.values()
-            for version in [v for v in template.versions if v is not None][-depth:]
+            for version in versions_of(template)[-depth:]
             if version.data.get("ImageId") in wanted
         ]
 

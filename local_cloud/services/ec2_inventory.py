@@ -16,6 +16,7 @@ from local_cloud.services.ec2_model import (
     snapshots,
     volumes,
 )
+from local_cloud.services.ec2_template_versions import versions_of
 
 #: States that nothing comes back from.
 GOING = ("shutting-down", "terminated")
@@ -80,7 +81,7 @@ def list_templates(cloud: Cloud) -> list[Item]:
     with cloud.moto.lock:
         return [
             {"id": one.id, "name": one.name, "region": region,
-             "latest_version": one.latest_version_number}
+             "latest_version": versions_of(one)[-1].number}
             for region, backend in _backends(cloud, "ec2")
             for one in backend.launch_templates.values()
         ]  # fmt: skip

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from local_cloud.call import Call, Params
-from local_cloud.errors import AwsError
 from local_cloud.services.ec2_network import moto_ec2
+from local_cloud.services.ec2_template_versions import find_template, get_version
 
 
 def with_template(call: Call, params: Params) -> tuple[Params, dict[str, str]]:
@@ -14,23 +12,9 @@ def with_template(call: Call, params: Params) -> tuple[Params, dict[str, str]]:
     named = params.get("LaunchTemplate")
     if not named:
         return params, {}
-    if bool(named.get("LaunchTemplateId")) == bool(named.get("LaunchTemplateName")):
-        raise AwsError(
-            "InvalidParameterCombination",
-            "Specify either the launch template's ID or its name, not both",
-        )
     with moto_ec2(call.cloud, call.region, call.account) as backend:
-        template = _find_template(backend, named)
-        version = named.get("Version") or "$Default"
-        if version not in ("$Latest", "$Default") and not (
-            version.isdigit() and 1 <= int(version) <= len(template.versions)
-        ):
-            raise AwsError(
-                "InvalidLaunchTemplateId.VersionNotFound",
-                f"Could not find the specified version {version} for the launch template with ID"
-                f" {template.id}.",
-            )
-        chosen = template.get_version(version)
+        template = find_template(backend, named)
+        chosen = get_version(template, named.get("Version") or "$Default")
         data = {key: value for key, value in chosen.data.items() if value is not None}
         number = chosen.number
     merged = data | {key: value for key, value in params.items() if key != "LaunchTemplate"}
@@ -52,19 +36,3 @@ def with_template(call: Call, params: Params) -> tuple[Params, dict[str, str]]:
         "aws:ec2launchtemplate:id": template.id,
         "aws:ec2launchtemplate:version": str(number),
     }
-
-
-def _find_template(backend: Any, named: Params) -> Any:
-    wanted_id, wanted_name = named.get("LaunchTemplateId"), named.get("LaunchTemplateName")
-    for template in backend.launch_templates.values():
-        if wanted_id in (None, template.id) and wanted_name in (None, template.name):
-            return template
-    if wanted_id:
-        raise AwsError(
-            "InvalidLaunchTemplateId.NotFound",
-            f"The specified launch template, with template ID {wanted_id}, does not exist.",
-        )
-    raise AwsError(
-        "InvalidLaunchTemplateName.NotFoundException",
-        f"The specified launch template, with template name {wanted_name}, does not exist.",
-    )

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 
 GPU_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended"
@@ -58,3 +59,10 @@ def wait_until(aws: Any, instance_id: str, state: str) -> dict[str, Any]:
 
 def error_code(error: ClientError) -> str:
     return str(error.response["Error"]["Code"])
+
+
+def refused(call: Any, **params: Any) -> tuple[str, str]:
+    """The code and the message that the call is refused with."""
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    return error_code(caught.value), caught.value.response["Error"]["Message"]
