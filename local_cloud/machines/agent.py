@@ -40,6 +40,11 @@ mkdir -p "$1" && cat > "$1/_script.sh" && chmod 700 "$1/_script.sh" && cd "$2" |
 exec setsid sh -c "$1/_script.sh" < /dev/null
 """
 
+_CONSOLE_READER = """
+journalctl --boot --no-pager --no-hostname --output short-monotonic
+cat /var/log/cloud-init-output.log
+"""
+
 
 @dataclass
 class _Captured:
@@ -184,6 +189,18 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
             os.killpg(os.getpgid(child), signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def read_console(machine: Sandbox) -> bytes:
+    """What a console would show: the journal of this boot, and what user data printed."""
+    try:
+        read = subprocess.run(
+            machine.inside("sh", "-c", _CONSOLE_READER), cwd="/", check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except FileNotFoundError:  # it is gone
+        return b""
+    return read.stdout
 
 
 def is_online(machine: Sandbox) -> bool:

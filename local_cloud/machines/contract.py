@@ -123,6 +123,10 @@ class Machines(Protocol):
         """Whether the machine's SSM agent would answer: booted far enough, its service running."""
         ...
 
+    def console(self, instance_id: str) -> bytes:
+        """What its console would show: the boot and user data; nothing of one that is not up."""
+        ...
+
     def run(self, instance_id: str, script: Script, cancel: threading.Event) -> Outcome:
         """Run a script as root as the SSM agent does; blocks until it ends or is cancelled.
 

@@ -240,6 +240,11 @@ class RealMachines:
             machine = self._machines.get(instance_id)
         return machine is not None and agent.is_online(machine.sandbox)
 
+    def console(self, instance_id: str) -> bytes:
+        with self._lock:
+            machine = self._machines.get(instance_id)
+        return b"" if machine is None else agent.read_console(machine.sandbox)
+
     def run(self, instance_id: str, script: Script, cancel: threading.Event) -> Outcome:
         with self._lock:
             machine = self._machines.get(instance_id)

@@ -60,6 +60,10 @@ class RecordedMachines:
     def agent_is_online(self, instance_id: str) -> bool:
         return instance_id in self.specs
 
+    def console(self, instance_id: str) -> bytes:
+        del instance_id
+        return b""
+
     def run(self, instance_id: str, script: Script, cancel: threading.Event) -> Outcome:
         now = datetime.now(UTC)
         with self._lock:

@@ -12,9 +12,13 @@ from local_cloud.services.ec2_launch import check_user_data, get_type
 from local_cloud.services.ec2_model import (
     Instance,
     get_instances,
+    now,
     refuse_dry_run,
     volumes,
 )
+
+#: As much of it as EC2 keeps.
+MOST_CONSOLE_BYTES = 64 * 1024
 
 
 @handles("ec2", "DescribeInstanceAttribute")
@@ -142,5 +146,10 @@ def get_instance_metadata_defaults(call: Call) -> Params:
 
 @handles("ec2", "GetConsoleOutput")
 def get_console_output(call: Call) -> Params:
+    """The end of what the console of a machine that runs would show; of others, no output yet."""
     one = get_instances(call, [call.params["InstanceId"]])[0]
-    return {"InstanceId": one.id, "Timestamp": one.view["LaunchTime"]}
+    refuse_dry_run(call)
+    said = call.cloud.machines.console(one.id)[-MOST_CONSOLE_BYTES:]
+    if not said:
+        return {"InstanceId": one.id, "Timestamp": one.view["LaunchTime"]}
+    return {"InstanceId": one.id, "Timestamp": now(), "Output": base64.b64encode(said).decode()}

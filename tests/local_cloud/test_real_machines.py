@@ -130,6 +130,19 @@ def test_power_off_on_the_machine_obeys_its_shutdown_behaviour(
     assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
 
 
+def test_the_console_shows_the_boot_and_what_user_data_said(aws: Any) -> None:
+    ec2 = aws("ec2")
+    one = launch(aws, UserData="#!/bin/sh\necho hello from user data\n")
+    wait_until(aws, one, "running")
+    said = ""
+    while "hello from user data" not in said:
+        said = ec2.get_console_output(InstanceId=one).get("Output", "")
+    assert "Finished cloud-init.service" in said
+    ec2.terminate_instances(InstanceIds=[one])
+    wait_until(aws, one, "terminated")
+    assert "Output" not in ec2.get_console_output(InstanceId=one)
+
+
 def test_files_outlive_stop_and_start_and_a_restart_of_the_cloud(tmp_path: Path) -> None:
     with Cloud(state=tmp_path / "state") as cloud:
         endpoint = cloud.endpoint
