@@ -67,7 +67,6 @@ def register(call: Call) -> Params:
             "status": "ACTIVE",
             "containerOrchestrationType": "ECS",
         }
-        view.setdefault("platformCapabilities", ["EC2"])
         record = Definition(
             call.account, call.region, name, arn, view, dict(params.get("tags") or {})
         )

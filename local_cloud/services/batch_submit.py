@@ -70,8 +70,9 @@ def new_job(call: Call) -> Job:
         "createdAt": milliseconds(moment), "retryStrategy": retry, "dependsOn": depends,
         "jobDefinition": definition.arn, "parameters": parameters, "container": container,
         "propagateTags": propagate, "isCancelled": False, "isTerminated": False,
-        "platformCapabilities": definition.view["platformCapabilities"],
     }  # fmt: skip
+    if "platformCapabilities" in definition.view:
+        view["platformCapabilities"] = definition.view["platformCapabilities"]
     if timeout:
         view["timeout"] = timeout
     tags = dict(params.get("tags") or {})

@@ -126,6 +126,7 @@ def test_every_registration_is_a_new_revision(world: Any) -> None:
     gone = batch.describe_job_definitions(jobDefinitions=["job:2"])["jobDefinitions"][0]
     assert gone["status"] == "INACTIVE"
     assert gone["containerProperties"] == CONTAINER
+    assert "platformCapabilities" not in gone  # Terraform would plan to take away what it shows
 
 
 def test_revisions_come_in_pages(world: Any) -> None:
