@@ -16,11 +16,9 @@ from local_cloud.services.ec2_model import (
     new_id,
     now,
     refuse_dry_run,
-    snapshots,
     tags_for,
     timestamp_text,
 )
-from local_cloud.services.ec2_volumes import ebs_view
 
 #: What a registered image may say of itself and is shown as it was said.
 SHOWN = ("BootMode", "ImdsSupport", "TpmSupport", "SriovNetSupport")
@@ -34,7 +32,9 @@ KNOWN = {
 def register_image(call: Call) -> Params:
     """Only x86-64 images with hardware virtualization: no machine here runs another."""
     ask = call.params
-    for name in sorted(set(ask) - KNOWN):
+    for name in sorted(
+        name for name in set(ask) - KNOWN if ask[name]
+    ):  # Terraform sends empty ones
         raise not_modelled(f"{name} in RegisterImage")
     for name in ("Name", "RootDeviceName"):
         if not ask.get(name):
@@ -87,17 +87,15 @@ def mapping_of(call: Call, asked: Params) -> Params:
     if ebs is None or asked.get("VirtualName"):
         raise not_modelled(f"an image's disk that is not EBS's ({device})")
     disk = plan_disk(call, device, ebs)
-    encrypted = bool(ebs.get("Encrypted"))
-    if disk.snapshot_id:
-        encrypted = encrypted or snapshots(call.cloud)[disk.snapshot_id].view["Encrypted"]
-    settings = ebs_view(ebs, size=disk.size_gib, zone="", snapshot_id=disk.snapshot_id)
     shown: dict[str, Any] = {
-        "VolumeSize": disk.size_gib, "VolumeType": settings["VolumeType"], "Encrypted": encrypted,
-        "DeleteOnTermination": disk.delete_on_termination,
+        "VolumeSize": disk.size_gib, "VolumeType": disk.view["VolumeType"],
+        "Encrypted": disk.view["Encrypted"], "DeleteOnTermination": disk.delete_on_termination,
     }  # fmt: skip
     if disk.snapshot_id:
         shown["SnapshotId"] = disk.snapshot_id
-    for name in ("Iops", "Throughput", "KmsKeyId"):
-        if name in settings and not (name == "Iops" and settings["VolumeType"] == "gp2"):
-            shown[name] = settings[name]
+    if ebs.get("KmsKeyId"):
+        shown["KmsKeyId"] = disk.view["KmsKeyId"]
+    for name in ("Iops", "Throughput"):
+        if name in disk.view and not (name == "Iops" and disk.view["VolumeType"] == "gp2"):
+            shown[name] = disk.view[name]
     return {"DeviceName": device, "Ebs": shown}

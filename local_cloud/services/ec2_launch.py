@@ -12,7 +12,7 @@ from local_cloud.services.ec2_base_images import ensure_base_images, public_para
 from local_cloud.services.ec2_launch_disks import Disk, plan_disks
 from local_cloud.services.ec2_launch_template import with_template
 from local_cloud.services.ec2_model import Image, check_image_id, images, sees
-from local_cloud.services.ec2_network import find_groups, find_subnet
+from local_cloud.services.ec2_network import find_groups, find_subnet, find_zone
 from local_cloud.services.visibility import sees_profile
 
 #: Settings that would change what runs and that nothing here can honour.
@@ -49,7 +49,7 @@ def check_launch(call: Call) -> Launch:
     image = get_launchable_image(call, asked.get("ImageId"))
     details = get_type(call, asked.get("InstanceType", "m1.small"))
     interface = _interface(asked)
-    zone = asked.get("Placement", {}).get("AvailabilityZone")
+    zone = find_zone(call, asked.get("Placement", {}))
     subnet = find_subnet(call, asked.get("SubnetId") or interface.get("SubnetId"), zone)
     groups = find_groups(
         call,

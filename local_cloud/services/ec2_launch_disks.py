@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from local_cloud.call import Call, Params
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_model import Image
-from local_cloud.services.ec2_volumes import get_completed_snapshot
+from local_cloud.services.ec2_volumes import ebs_view, get_completed_snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """One volume of a launch."""
+    """One volume of a launch. `view` is what it shows, but for its zone."""
 
     device: str
-    ebs: Params
+    view: Params
     size_gib: int
     snapshot_id: str | None
     delete_on_termination: bool
@@ -79,6 +79,7 @@ def plan_disk(call: Call, device: str, ebs: Params) -> Disk:
             f" {smallest}GB",
         )
     return Disk(
-        device=device, ebs=ebs, size_gib=size, snapshot_id=snapshot_id,
+        device=device, size_gib=size, snapshot_id=snapshot_id,
+        view=ebs_view(call, ebs, size=size, zone="", snapshot_id=snapshot_id),
         delete_on_termination=ebs.get("DeleteOnTermination", True),
     )  # fmt: skip

@@ -23,7 +23,7 @@ def admit(call: Call, launch: Launch, *, least: int, most: int) -> int:
     facts = facts_of_launch(call, launch)
     vcpus = int(launch.type_details.get("VCpuInfo", {}).get("DefaultVCpus", 1))
     room = min(most, _room(call, facts, vcpus, least=least))
-    rates = [rate for disk in launch.disks if (rate := disk.ebs.get("VolumeInitializationRate"))]
+    rates = [rate for disk in launch.disks if (rate := disk.view.get("VolumeInitializationRate"))]
     check_initialization(call, sum(rates) * room, facts)
     return room
 

@@ -74,6 +74,22 @@ def moto_ec2(cloud: Cloud, region: str, account: str) -> Iterator[Any]:
         yield cloud.moto.backend("ec2", region=region, account=account)
 
 
+def find_zone(call: Call, asked: Params, *, refusal: str = "InvalidParameterValue") -> str | None:
+    """The name of the zone that is asked for, by name or ID, if one is. AwsError if it is not one
+    of the region's.
+    """
+    for name, known_by, said in (
+        ("AvailabilityZone", "ZoneName", "zone"), ("AvailabilityZoneId", "ZoneId", "zone-id"),
+    ):  # fmt: skip
+        if asked.get(name):
+            zones = call.moto({}, action="DescribeAvailabilityZones")["AvailabilityZones"]
+            for one in zones:
+                if one[known_by] == asked[name]:
+                    return str(one["ZoneName"])
+            raise AwsError(refusal, f"Invalid availability {said}: [{asked[name]}]")
+    return None
+
+
 def find_subnet(call: Call, subnet_id: str | None, zone: str | None) -> Params:
     """The subnet asked for, or the default one of the zone. Raises as RunInstances does."""
     if subnet_id is not None:

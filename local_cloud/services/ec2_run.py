@@ -29,7 +29,7 @@ from local_cloud.services.ec2_model import (
     volumes,
 )
 from local_cloud.services.ec2_network import attach_interface
-from local_cloud.services.ec2_volumes import attach_at_launch, ebs_view
+from local_cloud.services.ec2_volumes import attach_at_launch
 
 _launching = threading.Lock()
 
@@ -143,10 +143,10 @@ def _check_tag_kinds(specifications: list[Params]) -> None:
 def _make_volume(call: Call, instance: Instance, disk: Disk, tags: dict[str, str]) -> None:
     volume_id = new_id("vol")
     zone = instance.view["Placement"]["AvailabilityZone"]
-    view = ebs_view(disk.ebs, size=disk.size_gib, zone=zone, snapshot_id=disk.snapshot_id)
+    view = disk.view | {"VolumeId": volume_id, "AvailabilityZone": zone, "CreateTime": now()}
     volume = Volume(
         id=volume_id, account=call.account, region=call.region, tags=tags,
-        view={"VolumeId": volume_id} | view,
+        view=view,
     )  # fmt: skip
     attach_at_launch(
         volume, instance, disk.device, delete_on_termination=disk.delete_on_termination

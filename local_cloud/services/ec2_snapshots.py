@@ -22,6 +22,7 @@ from local_cloud.services.ec2_model import (
 )
 from local_cloud.services.ec2_pending import finish_later, progress
 from local_cloud.services.ec2_volumes import drop_snapshot, find_readable_snapshot
+from local_cloud.services.kms import encryption
 
 FIELDS = {
     "snapshot-id": "SnapshotId", "volume-id": "VolumeId", "status": "State",
@@ -105,12 +106,10 @@ def copy_of(
     view = source.view | {
         "SnapshotId": snapshot_id, "VolumeId": "vol-ffffffff", "OwnerId": call.account,
         "Description": description, "StartTime": now(), "State": "pending", "Progress": "0%",
-        "Encrypted": bool(encrypted or key or source.view["Encrypted"]),
     }  # fmt: skip
-    for name in ("OwnerAlias", "CompletionTime"):
+    for name in ("OwnerAlias", "CompletionTime", "KmsKeyId"):
         view.pop(name, None)
-    if key:
-        view["KmsKeyId"] = key
+    view |= encryption(call, {"Encrypted": encrypted or source.view["Encrypted"], "KmsKeyId": key})
     made = Snapshot(id=snapshot_id, account=call.account, region=call.region, view=view, tags=tags)
     ensure_base_disk(call.cloud, source)
     call.cloud.disks.copy_snapshot(source.id, snapshot_id)

@@ -29,6 +29,8 @@ from local_cloud.services.ec2_model import (
     tags_for,
     volumes,
 )
+from local_cloud.services.ec2_network import find_zone
+from local_cloud.services.kms import encryption
 
 FIELDS = {
     "volume-id": "VolumeId", "size": "Size", "snapshot-id": "SnapshotId", "status": "State",
@@ -43,7 +45,9 @@ DEFAULT_IOPS = {"gp3": 3000, "io1": 100, "io2": 100}
 TYPES = ("standard", "io1", "io2", "gp2", "sc1", "st1", "gp3")
 
 
-def ebs_view(ebs: Params, *, size: int, zone: str, snapshot_id: str | None) -> dict[str, Any]:
+def ebs_view(
+    call: Call, ebs: Params, *, size: int, zone: str, snapshot_id: str | None
+) -> dict[str, Any]:
     """What a new volume with these EBS settings shows. Raises for settings that EBS refuses."""
     kind = ebs.get("VolumeType", "gp2")
     if kind not in TYPES:
@@ -64,11 +68,10 @@ def ebs_view(ebs: Params, *, size: int, zone: str, snapshot_id: str | None) -> d
     view: dict[str, Any] = {
         "Size": size, "SnapshotId": snapshot_id or "", "AvailabilityZone": zone,
         "VolumeType": kind, "CreateTime": now(), "Attachments": [], "State": "creating",
-        "Encrypted": bool(ebs.get("Encrypted") or ebs.get("KmsKeyId")),
         "MultiAttachEnabled": False,
     }  # fmt: skip
-    if ebs.get("KmsKeyId"):
-        view["KmsKeyId"] = ebs["KmsKeyId"]
+    source = snapshots(call.cloud)[snapshot_id].view if snapshot_id else None
+    view |= encryption(call, ebs, source)
     iops = (
         ebs.get("Iops") or DEFAULT_IOPS.get(kind) or (max(100, 3 * size) if kind == "gp2" else None)
     )
@@ -161,13 +164,11 @@ def create_volume(call: Call) -> Params:
     ask = call.params
     if ask.get("MultiAttachEnabled"):
         raise not_modelled("multi-attach volumes")
-    zone = ask.get("AvailabilityZone")
-    if not zone:
+    zone = find_zone(call, ask, refusal="InvalidZone.NotFound")
+    if zone is None:
         raise AwsError(
             "MissingParameter", "The request must contain the parameter AvailabilityZone"
         )
-    if not zone.startswith(call.region):
-        raise AwsError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
     size, snapshot_id = ask.get("Size"), ask.get("SnapshotId")
     if snapshot_id:
         smallest = get_completed_snapshot(call, snapshot_id).view["VolumeSize"]
@@ -182,7 +183,7 @@ def create_volume(call: Call) -> Params:
             "MissingParameter", "The request must contain the parameter size or snapshotId"
         )
     refuse_dry_run(call)
-    view = ebs_view(ask, size=size, zone=zone, snapshot_id=snapshot_id)
+    view = ebs_view(call, ask, size=size, zone=zone, snapshot_id=snapshot_id)
     check_initialization(call, view.get("VolumeInitializationRate", 0))
     volume_id = new_id("vol")
     volume = Volume(
@@ -239,10 +240,10 @@ def modify_volume(call: Call) -> Params:
     if size < before["Size"]:
         raise AwsError("InvalidParameterValue", "New size cannot be smaller than existing size")
     refuse_dry_run(call)
-    settings = {"VolumeType": before["VolumeType"], "Encrypted": before["Encrypted"]} | {
+    settings = {"VolumeType": before["VolumeType"]} | {
         name: ask[name] for name in ("VolumeType", "Iops", "Throughput") if name in ask
     }
-    view = ebs_view(settings, size=size, zone=before["AvailabilityZone"], snapshot_id=None)
+    view = ebs_view(call, settings, size=size, zone=before["AvailabilityZone"], snapshot_id=None)
     if size > before["Size"]:
         call.cloud.disks.grow_volume(volume.id, size_gib=size)
     volume.view.update(

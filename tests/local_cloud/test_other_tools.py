@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from botocore.exceptions import ClientError
-
-from tests.local_cloud.samples import base_image, error_code, launch, machine, wait_until
-
-
-def refused(call: Any, **params: Any) -> tuple[str, str]:
-    """The code and the message that the call is refused with."""
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    return error_code(caught.value), caught.value.response["Error"]["Message"]
+from tests.local_cloud.samples import (
+    base_image,
+    launch,
+    machine,
+    refused,
+    wait_until,
+)
 
 
 def test_an_image_is_registered_of_snapshots_and_boots(aws: Any) -> None:
@@ -102,3 +98,68 @@ def test_quotas_are_listed_with_what_a_new_account_has(aws: Any) -> None:
     default = quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode="L-3819A6DF")
     assert (spot["Value"], default["Quota"]["Value"]) == (96.0, 0.0)
     assert aws("ec2").get_ebs_default_kms_key_id()["KmsKeyId"] == "alias/aws/ebs"
+
+
+def test_a_zone_of_another_region_is_told_as_such(aws: Any) -> None:
+    ec2 = aws("ec2")
+    asked = {"ImageId": base_image(aws), "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    for zone in ("us-east-1a", "ap-northeast-2z"):
+        placed = asked | {"Placement": {"AvailabilityZone": zone}}
+        assert refused(ec2.run_instances, **placed) == (
+            "InvalidParameterValue", f"Invalid availability zone: [{zone}]",
+        )  # fmt: skip
+        volume = {"AvailabilityZone": zone, "Size": 1}
+        assert refused(ec2.create_volume, **volume)[0] == "InvalidZone.NotFound"
+    zone = ec2.describe_availability_zones()["AvailabilityZones"][1]
+    made = launch(aws, Placement={"AvailabilityZoneId": zone["ZoneId"]})
+    assert machine(aws, made)["Placement"]["AvailabilityZone"] == zone["ZoneName"]
+
+
+def test_what_is_encrypted_shows_the_key_also_where_none_was_named(aws: Any) -> None:
+    ec2, kms = aws("ec2"), aws("kms")
+    own = kms.describe_key(KeyId="alias/aws/ebs")["KeyMetadata"]
+    assert own["KeyManager"] == "AWS"
+    mine = kms.create_key()["KeyMetadata"]
+    kms.create_alias(AliasName="alias/mine", TargetKeyId=mine["KeyId"])
+    zone = {"AvailabilityZone": "ap-northeast-2a", "Size": 1}
+    assert "KmsKeyId" not in ec2.create_volume(**zone)
+    volume = ec2.create_volume(**zone, Encrypted=True)
+    assert (volume["Encrypted"], volume["KmsKeyId"]) == (True, own["Arn"])
+    for name in (mine["KeyId"], mine["Arn"], "alias/mine"):
+        volume = ec2.create_volume(**zone, Encrypted=True, KmsKeyId=name)
+        assert volume["KmsKeyId"] == mine["Arn"]
+    snapshot = ec2.create_snapshot(VolumeId=volume["VolumeId"])
+    assert snapshot["KmsKeyId"] == mine["Arn"]
+    restored = ec2.create_volume(SnapshotId=snapshot["SnapshotId"], **zone)
+    assert (restored["Encrypted"], restored["KmsKeyId"]) == (True, mine["Arn"])
+    west = aws("ec2", region="us-west-2")
+    copied = west.copy_snapshot(
+        SourceSnapshotId=snapshot["SnapshotId"], SourceRegion="ap-northeast-2"
+    )["SnapshotId"]
+    (shown,) = west.describe_snapshots(SnapshotIds=[copied])["Snapshots"]
+    theirs = aws("kms", region="us-west-2").describe_key(KeyId="alias/aws/ebs")["KeyMetadata"]
+    assert (shown["Encrypted"], shown["KmsKeyId"]) == (True, theirs["Arn"])
+    unknown = zone | {"Encrypted": True, "KmsKeyId": "alias/none"}
+    code, message = refused(ec2.create_volume, **unknown)
+    assert code == "InvalidParameterValue"
+    assert "alias/none" in message
+    disk = {"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True, "KmsKeyId": "alias/none"}}
+    asked = {"ImageId": base_image(aws), "MinCount": 1, "MaxCount": 1}
+    code, _ = refused(ec2.run_instances, **asked, BlockDeviceMappings=[disk])
+    assert code == "InvalidParameterValue"
+    assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
+
+    root = {"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}
+    made = wait_until(aws, launch(aws, BlockDeviceMappings=[root]), "running")
+    (shown,) = ec2.describe_volumes(VolumeIds=[made["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]])[
+        "Volumes"
+    ]
+    assert (shown["Encrypted"], shown["KmsKeyId"]) == (True, own["Arn"])
+
+
+def test_a_machine_that_nobody_runs_has_no_console_output_yet(aws: Any) -> None:
+    one = launch(aws)
+    told = aws("ec2").get_console_output(InstanceId=one)
+    assert told["InstanceId"] == one
+    assert "Timestamp" in told
+    assert "Output" not in told
