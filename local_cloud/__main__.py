@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ from local_cloud import remote
 from local_cloud.batch_settings import AmiReading, SettingsError, settings_from_environment
 from local_cloud.environment import client_environment
 from local_cloud.faults import Faults, FaultsFileError, read_faults
+from local_cloud.signals import Signals
 from local_cloud.state import StateError
 
 STATE = click.option(
@@ -72,10 +73,7 @@ def serve(
     call_details: Path | None,
 ) -> None:
     """Answer until Ctrl-C; one line of JSON with the endpoint says when it is ready."""
-    # A queue, as an Event's own lock may be held where a signal comes in.
-    stop: SimpleQueue[None] = SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.put(None))
+    signals = Signals(signal.SIGINT, signal.SIGTERM)
     cloud = _open(
         port=port, state=state, faults_file=faults_file, latency=latency,
         recorded=recorded, ami_reading=batch_ami_reading, details=call_details,
@@ -87,7 +85,7 @@ def serve(
         }  # fmt: skip
         click.echo(json.dumps(ready))
         sys.stdout.flush()
-        stop.get()
+        signals.next()
     finally:
         cloud.close()
 
@@ -110,18 +108,7 @@ def run(
     command: tuple[str, ...],
 ) -> None:
     """Start a cloud with seed data, run COMMAND against it, stop it; exits as COMMAND does."""
-    child: list[subprocess.Popen[bytes]] = []
-    wanted_signals: list[int] = []
-
-    def forward(number: int, _: Any) -> None:
-        if not child:
-            wanted_signals.append(number)
-        # A terminal's Ctrl-C reaches the child by itself: it is in the same process group.
-        elif not (number == signal.SIGINT and sys.stdin.isatty()):
-            child[0].send_signal(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
+    signals = Signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     cloud = _open(
         port=0, state=state, faults_file=faults_file, latency=latency,
         recorded=recorded, ami_reading=batch_ami_reading, details=call_details,
@@ -129,19 +116,36 @@ def run(
     status = 1
     try:
         _seed(cloud)
-        if wanted_signals:
-            raise SystemExit(128 + wanted_signals[0])
-        try:
-            child.append(subprocess.Popen(command, env=client_environment(cloud)))
-        except OSError as error:
-            click.echo(f"{command[0]}: {error.strerror}", err=True)
-            raise SystemExit(127) from None
-        for early in wanted_signals:  # Those that came while it was being started.
-            forward(early, None)
-        status = child[0].wait()
+        if signals.came():
+            raise SystemExit(128 + signals.next())
+        status = _follow(_start(command, client_environment(cloud)), signals)
     finally:
         cloud.close()
     sys.exit(status if status >= 0 else 128 - status)
+
+
+def _start(command: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Run the command, or exit as a shell does where that cannot be."""
+    try:
+        return subprocess.Popen(command, env=environment)
+    except OSError as error:
+        click.echo(f"{command[0]}: {error.strerror}", err=True)
+        raise SystemExit(127 if isinstance(error, FileNotFoundError) else 126) from None
+
+
+def _follow(child: subprocess.Popen[bytes], signals: Signals) -> int:
+    """Wait for the command, and pass on to it what this process is sent; its exit status."""
+
+    def wait() -> None:
+        child.wait()
+        signals.wake()
+
+    threading.Thread(target=wait, name="command", daemon=True).start()
+    while (number := signals.next()) != Signals.WOKEN:
+        # A terminal's Ctrl-C reaches the child by itself: it is in the same process group.
+        if not (number == signal.SIGINT and sys.stdin.isatty()):
+            child.send_signal(number)
+    return child.wait()
 
 
 @main.command()

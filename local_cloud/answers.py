@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from moto.core.request import Request
 from moto.core.utils import get_service_model
@@ -59,11 +60,10 @@ def send(
     return [body] if body else []
 
 
-def cut(environ: dict[str, Any]) -> None:
-    """Close the client's connection without a byte of an answer."""
+def cut(environ: dict[str, Any]) -> NoReturn:
+    """Close the client's connection without a byte of an answer, as if the client had gone."""
     connection = environ.get("werkzeug.socket")
     if isinstance(connection, socket.socket):
-        try:
+        with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+    raise ConnectionAbortedError

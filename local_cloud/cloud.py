@@ -74,6 +74,8 @@ class Cloud:
         self.models: Any = None
         self.authority: Any = None
         self.stopping = threading.Event()
+        #: Set before the last save: what is done from then on is lost, so no call is answered.
+        self.closed = threading.Event()
         self._asked_port, self._asked_real = port, real
         self.temporary = state is None
         self.root = make_temporary_folder() if state is None else state.absolute()
@@ -83,6 +85,7 @@ class Cloud:
         self.app = Front(self)
         self._undo = contextlib.ExitStack()
         self._saver: Saver | None = None
+        self._server: Server | None = None
         self._save_lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self.endpoint = ""
@@ -119,16 +122,16 @@ class Cloud:
         self._undo.callback(self.moto.reset)
         services.load()
         self._load()
-        server = Server(self.app, port=self._asked_port, say=self.say)
-        self._undo.callback(server.stop)
-        self.endpoint = f"http://127.0.0.1:{server.port}"
+        self._undo.callback(self._stop_saver)
+        self._server = Server(self.app, port=self._asked_port, say=self.say)
+        self._undo.callback(self._server.stop)
+        self.endpoint = f"http://127.0.0.1:{self._server.port}"
         self._open_parts()
         for hook in lifecycle.AT_START:
             hook(self)
         self._saver = Saver(self._save, say=self.say)
-        self._undo.callback(self._stop_saver)
         self._saver.changed()
-        server.start()
+        self._server.start()
         self.folder.announce(self.endpoint)
 
     def _open_parts(self) -> None:
@@ -151,7 +154,7 @@ class Cloud:
         self.disks.close()
 
     def close(self) -> None:
-        """Stop in order: services, machines, then the last save. May be called again."""
+        """Stop in order: the door, services, machines, then the last save. May be called again."""
         if self.stopping.is_set():
             return
         self.stopping.set()
@@ -159,6 +162,8 @@ class Cloud:
             stack.callback(self._undo.close)
             for hook in lifecycle.AT_STOP:
                 stack.callback(hook, self)
+            if self._server is not None:
+                stack.callback(self._server.stop)
 
     def background(self, name: str, job: Callable[[], None]) -> threading.Thread:
         """Run the job in a thread that the cloud waits for at its end; what it raises is said."""
@@ -197,6 +202,7 @@ class Cloud:
             self._saver.changed()
 
     def _stop_saver(self) -> None:
+        self.closed.set()
         if self._saver is not None:
             saver, self._saver = self._saver, None
             saver.stop()

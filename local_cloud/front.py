@@ -39,6 +39,17 @@ class Front:
         self._cloud = cloud
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        def start_unless_closed(status: str, headers: list[tuple[str, str]]) -> Any:
+            if self._cloud.closed.is_set():
+                raise DroppedError
+            return start_response(status, headers)
+
+        try:
+            return self._serve(environ, start_unless_closed)
+        except DroppedError:
+            cut(environ)
+
+    def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ = path_style(environ)
         request = Request(environ)
         if request.path.startswith(PREFIX):
@@ -56,11 +67,7 @@ class Front:
                 details.add_registry(request, region=home.region, account=home.account)
             answer: Iterable[bytes] = registry.app(environ, start_response)
             return answer
-        try:
-            return send(start_response, *self._aws(request))
-        except DroppedError:
-            cut(environ)
-            return []
+        return send(start_response, *self._aws(request))
 
     def _aws(self, request: Request) -> wire.Wire:
         started = time.time()
@@ -74,9 +81,9 @@ class Front:
             service = to.service or "unknown"
             self._log(started, to, service, "unknown", {}, error.status, error.code, request_id)
             return plain_error(request, error, request_id)
-        return self._serve(request, to, operation, uri_params, started, request_id)
+        return self._run(request, to, operation, uri_params, started, request_id)
 
-    def _serve(
+    def _run(
         self,
         request: Request,
         to: Addressee,

@@ -40,6 +40,7 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
+        """Take no more connections; those that are there are served on. May be called again."""
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join()

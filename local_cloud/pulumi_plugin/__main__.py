@@ -6,7 +6,6 @@ import importlib.util
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 from types import ModuleType
 
 import grpc
@@ -37,11 +36,9 @@ def main() -> int:
 
     from local_cloud.pulumi_plugin.engine_watch import watch_engine
     from local_cloud.pulumi_plugin.server import AwsStandIn
+    from local_cloud.signals import Signals
 
-    # A queue, as an Event's own lock may be held where a signal comes in.
-    stop: SimpleQueue[None] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.put(None))
+    signals = Signals(signal.SIGTERM, signal.SIGINT)
     server = grpc.server(ThreadPoolExecutor(max_workers=32), options=_UNLIMITED)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(AwsStandIn(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -49,8 +46,8 @@ def main() -> int:
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     if len(sys.argv) > 1:
-        watch_engine(sys.argv[1], lambda: stop.put(None))
-    stop.get()
+        watch_engine(sys.argv[1], signals.wake)
+    signals.next()
     server.stop(grace=1.0)
     return 0
 

@@ -22,11 +22,16 @@ SHOW = (
 )
 
 
-def test_run_exits_as_its_command_does_and_says_when_there_is_none() -> None:
+def test_run_exits_as_its_command_does_and_says_when_there_is_none(tmp_path: Path) -> None:
     assert local_cloud("run", "--recorded", "--", "sh", "-c", "exit 7").returncode == 7
     missing = local_cloud("run", "--recorded", "--", "no-such-command")
     assert missing.returncode == 127
     assert "no-such-command" in missing.stderr
+    plain = tmp_path / "no-program"
+    plain.write_text("nothing\n")
+    refused = local_cloud("run", "--recorded", "--", str(plain))
+    assert refused.returncode == 126
+    assert f"{plain}: Permission denied" in refused.stderr
     assert local_cloud("run", "--recorded", "--", "sh", "-c", "kill -9 $$").returncode == 137
 
 
@@ -44,6 +49,15 @@ def test_run_points_every_client_at_the_cloud_and_none_elsewhere() -> None:
     assert shown["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     gone = {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_EC2", "AWS_ROLE_ARN"}
     assert not gone & set(shown)
+
+
+def test_run_leaves_its_commands_input_and_output_alone() -> None:
+    given = bytes(range(256)) * 4096
+    ran = subprocess.run(
+        [sys.executable, "-m", "local_cloud", "run", "--recorded", "--", "cat"],
+        input=given, capture_output=True, timeout=120, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert ran.stdout == given
 
 
 def test_run_seeds_an_image_and_models() -> None:

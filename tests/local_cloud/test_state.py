@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,10 +10,12 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 
 from local_cloud.cloud import Cloud
 from local_cloud.folders import remove_abandoned_folders
@@ -85,6 +88,40 @@ def test_everything_is_there_again_after_an_orderly_end(serve: Serve, tmp_path: 
     made = fill(first)
     assert first.stop() == 0
     check(serve("--state", state), made)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_whatever_was_answered_is_there_again_after_an_orderly_end(
+    serve: Serve, tmp_path: Path, number: int
+) -> None:
+    """Calls go on all the time: the last ones get an answer and are kept, or get none."""
+    first = serve("--state", str(tmp_path / "state"))
+    answered: list[str] = []
+    failures: list[str] = []
+
+    def call(thread: int) -> None:
+        ssm = first.client("ssm")
+        try:
+            for turn in itertools.count():
+                name = f"/{thread}/{turn}"
+                ssm.put_parameter(Name=name, Value="v", Type="String")
+                answered.append(name)
+        except (ConnectionClosedError, EndpointConnectionError) as error:
+            failures.append(type(error).__name__)
+
+    with ThreadPoolExecutor(3) as threads:
+        calls = [threads.submit(call, number) for number in range(3)]
+        while len(answered) < 30:
+            assert first.popen.poll() is None
+        assert first.stop(number) == 0
+        for one in calls:
+            one.result()
+    assert len(failures) == 3
+    assert "Traceback" not in first.said
+    ssm = serve("--state", str(tmp_path / "state")).client("ssm")
+    pages = ssm.get_paginator("describe_parameters").paginate()
+    kept = {one["Name"] for page in pages for one in page["Parameters"]}
+    assert set(answered) <= kept
 
 
 def test_everything_saved_is_there_again_after_a_kill(serve: Serve, tmp_path: Path) -> None:
