@@ -1,4 +1,4 @@
-"""The command: `python -m local_cloud serve|run|inventory|calls|jobs`."""
+"""The command: `python -m local_cloud serve|run|inside|inventory|calls|jobs`."""
 
 from __future__ import annotations
 
@@ -182,6 +182,16 @@ def jobs(state: Path | None, as_json: bool) -> None:
 
     found = _asked(lambda: remote.get_jobs(state))
     click.echo(json.dumps(found, indent=2) if as_json else in_words(found["jobs"]))
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@STATE
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def inside(state: Path | None, command: tuple[str, ...]) -> None:
+    """Run COMMAND as root in the machines' network, where SSH reaches them; exits as it does."""
+    found = _asked(lambda: remote.get_network(state))
+    environment = os.environ | {"AWS_ENDPOINT_URL": found["endpoint"]}
+    os.execvpe("nsenter", ["nsenter", f"--net={found['namespace']}", *command], environment)  # noqa: S606
 
 
 def _open(

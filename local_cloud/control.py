@@ -67,6 +67,8 @@ def _answer(cloud: Cloud, name: str, request: Request) -> Any:
         return _latency(cloud, request)
     if name == "health":
         return {"ready": True, "real": cloud.real}
+    if name == "network":
+        return _network(cloud)
     if name == "inventory":
         return take_inventory(cloud)
     if name == "calls":
@@ -100,6 +102,15 @@ def _latency(cloud: Cloud, request: Request) -> Any:
             raise ProfileError(f"latency profile: not JSON: {error}") from error
         cloud.latency.use(profile_of(said))
     return cloud.latency.profile.model_dump(mode="json")
+
+
+def _network(cloud: Cloud) -> Any:
+    """Where machines are reached, and by which address this cloud is reached from there."""
+    if cloud.machines.network is None:
+        return {}
+    from local_cloud.machines.anchor import GATEWAY  # Linux only, as machines that run
+
+    return {"namespace": cloud.machines.network, "endpoint": f"http://{GATEWAY}"}
 
 
 def _json(status: int, said: Any) -> Wire:

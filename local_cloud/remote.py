@@ -52,6 +52,15 @@ def get_jobs(state: Path | None) -> dict[str, Any]:
     return {"jobs": job_timelines(read_saved(folder))}
 
 
+def get_network(state: Path | None) -> dict[str, Any]:
+    """Where the machines of the running cloud are reached. NoCloudError where none run."""
+    endpoint, _ = _find(state)
+    found = _get(endpoint, "network") if endpoint is not None else {}
+    if not found.get("namespace"):
+        raise NoCloudError("no machines run: this cloud was stopped, or only records them")
+    return found
+
+
 def _find(state: Path | None) -> tuple[str | None, Path | None]:
     """An endpoint to ask, else a folder to read: --state first, then AWS_ENDPOINT_URL."""
     named = os.environ.get("AWS_ENDPOINT_URL")

@@ -5,7 +5,7 @@
 #
 # Told on standard input and output: it says its PID, waits for "go" (the network is there then), says "up".
 # Environment: ROOT (an empty folder), DISK (number of the root disk's loop device), ADDRESS, GATEWAY, RESOLVER,
-# HOST_NAME, SEARCH (domain), CA (certificates to trust besides the disk's own),
+# PUBLIC (its public address, if any), HOST_NAME, SEARCH (domain), CA (certificates to trust besides the disk's own),
 # GPUS (how many), GPU_TEXT (sed's commands that put the model into the driver's tools), GUEST (files for /run).
 set -eu
 
@@ -101,6 +101,8 @@ make_network() {
   ip link set eth0 up
   ip route add "$GATEWAY" dev eth0 scope link
   ip route add default via "$GATEWAY" dev eth0 src "$ADDRESS"
+  # EC2 translates the public address on the way; here the machine takes what is for it, unseen among its own.
+  [ -z "$PUBLIC" ] || ip route add local "$PUBLIC/32" dev lo
 }
 
 grow_disk() {

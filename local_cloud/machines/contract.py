@@ -33,6 +33,8 @@ class MachineSpec:
     private_ip: str
     hostname: str
     root_volume_id: str
+    #: Reaches the machine too, which does not know of it.
+    public_ip: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,8 @@ class Machines(Protocol):
     """Machines by their instance ID. Every method may be called from several threads."""
 
     real: bool
+    #: The network namespace that machines are reached in, as a path; None where nothing runs.
+    network: str | None
     #: Set by the EC2 service: called, from a thread of ours, when a machine powered itself off or
     #: died.
     on_power_off: Callable[[str], None] | None

@@ -29,11 +29,12 @@ class Network:
         the machine.
         """
         name = f"machine{next(self._cables)}"
+        addresses = [spec.private_ip, *([spec.public_ip] if spec.public_ip else [])]
+        routes = (f"route replace {one}/32 dev {name} src {GATEWAY}\n" for one in addresses)
         self._anchor.run(
             "ip", "-batch", "-", network=True,
             stdin=f"link add {name} type veth peer name eth0 netns {pid}\n"
-            f"link set {name} up\n"
-            f"route replace {spec.private_ip}/32 dev {name} src {GATEWAY}\n",
+            f"link set {name} up\n" + "".join(routes),
         )  # fmt: skip
 
     def listen(self, address: str, port: int, kind: socket.SocketKind) -> socket.socket:

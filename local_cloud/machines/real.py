@@ -135,6 +135,7 @@ class RealMachines:
         self._record = record
         self._disks = disks
         self._network = Network(anchor)
+        self.network: str | None = f"/proc/{anchor.pid}/ns/net"
         self._wiring = Wiring(self._network.connect, authority.ca_pem.resolve())
         self._machines: dict[str, _Machine] = {}
         self._booting: dict[str, MachineSpec] = {}

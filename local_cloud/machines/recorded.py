@@ -22,6 +22,7 @@ class RecordedMachines:
     """Keeps which machines are up, and every script that was sent to them."""
 
     real = False
+    network: str | None = None
 
     def __init__(self) -> None:
         self.on_power_off: Callable[[str], None] | None = None

@@ -120,6 +120,7 @@ class Sandbox:
             "ROOT": str(self.folder / "root"),
             "DISK": str(self._disk.number),
             "ADDRESS": spec.private_ip,
+            "PUBLIC": spec.public_ip or "",
             "GATEWAY": GATEWAY,
             "RESOLVER": RESOLVER,
             "HOST_NAME": spec.hostname,

@@ -39,6 +39,7 @@ class Launch:
     user_data: str | None
     profile: Params | None
     spot: Params | None
+    public_key: str
     template: dict[str, str]
 
 
@@ -57,7 +58,6 @@ def check_launch(call: Call) -> Launch:
         asked.get("SecurityGroups", []),
         subnet,
     )
-    _check_key(call, asked.get("KeyName"))
     return Launch(
         asked=asked,
         image=image,
@@ -70,6 +70,7 @@ def check_launch(call: Call) -> Launch:
         user_data=check_user_data(asked.get("UserData")),
         profile=find_profile(call, asked.get("IamInstanceProfile")),
         spot=_spot(asked.get("InstanceMarketOptions")),
+        public_key=_public_key(call, asked.get("KeyName")),
         template=template,
     )
 
@@ -212,9 +213,13 @@ def find_profile(call: Call, named: Params | None) -> Params | None:
     }
 
 
-def _check_key(call: Call, name: str | None) -> None:
-    if name:
-        call.moto({"KeyNames": [name]}, action="DescribeKeyPairs")
+def _public_key(call: Call, name: str | None) -> str:
+    """The key pair's line for `authorized_keys`, or nothing where none is asked for."""
+    if not name:
+        return ""
+    asked = {"KeyNames": [name], "IncludePublicKey": True}
+    (pair,) = call.moto(asked, action="DescribeKeyPairs")["KeyPairs"]
+    return " ".join([*pair["PublicKey"].split()[:2], name])
 
 
 def _spot(market: Params | None) -> Params | None:

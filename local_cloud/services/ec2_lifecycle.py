@@ -160,6 +160,7 @@ def _spec(instance: Instance) -> MachineSpec:
         region=instance.region,
         account_id=instance.account,
         private_ip=instance.view["PrivateIpAddress"],
+        public_ip=instance.view.get("PublicIpAddress"),
         hostname=instance.view["PrivateDnsName"],
         root_volume_id=instance.root_volume_id,
     )

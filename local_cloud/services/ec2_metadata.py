@@ -68,6 +68,9 @@ def _tree(cloud: Cloud, instance: Instance) -> dict[str, str]:
     }
     if view.get("PublicIpAddress"):
         found["public-ipv4"] = view["PublicIpAddress"]
+    if instance.public_key:
+        found["public-keys"] = f"0={view['KeyName']}"
+        found["public-keys/0/openssh-key"] = instance.public_key + "\n"
     if view["MetadataOptions"]["InstanceMetadataTags"] == "enabled":
         found |= {f"tags/instance/{key}": value for key, value in instance.tags.items()}
     action = cloud.store.table("ec2 spot notices").get(instance.id)

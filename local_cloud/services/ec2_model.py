@@ -52,6 +52,8 @@ class Instance(Resource):
 
     reservation_id: str = ""
     user_data: str | None = None
+    #: Of the key pair that was asked for at launch, which may be gone by now.
+    public_key: str = ""
     shutdown_behavior: str = "stop"
     no_terminate: bool = False
     no_stop: bool = False

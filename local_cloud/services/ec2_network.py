@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from typing import Any
 from unittest import mock
 
@@ -180,9 +181,13 @@ def attach_interface(
         public = spec.get("AssociatePublicIpAddress")
         if public is None:
             public = str(subnet_object.map_public_ip_on_launch).lower() == "true"
-        public_ip = f"203.0.113.{int(address.split('.')[-1]) % 254 + 1}" if public else None
-        eni.public_ip = public_ip
+        eni.public_ip = _public_address(address) if public else None
         return _interface_view(eni, subnet, groups, call.account)
+
+
+def _public_address(private: str) -> str:
+    """One for each address of a /15, out of the range that RFC 2544 keeps for tests."""
+    return str(IPv4Address("198.18.0.0") + int(IPv4Address(private)) % 2**17)
 
 
 def _request_address(subnet: Any, address: str, owner: InterfaceOwner) -> None:

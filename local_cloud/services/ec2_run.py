@@ -107,6 +107,7 @@ def _make(
         id=instance_id, account=call.account, region=call.region, tags=tags,
         view=_view(launch, instance_id, number, interface),
         reservation_id=reservation_id, user_data=launch.user_data, token=token,
+        public_key=launch.public_key,
         launch={name: value for name, value in call.params.items() if name != "DryRun"},
         shutdown_behavior=asked.get("InstanceInitiatedShutdownBehavior", "stop"),
         no_terminate=asked.get("DisableApiTermination", False),

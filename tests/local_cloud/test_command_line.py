@@ -35,6 +35,14 @@ def test_run_exits_as_its_command_does_and_says_when_there_is_none(tmp_path: Pat
     assert local_cloud("run", "--recorded", "--", "sh", "-c", "kill -9 $$").returncode == 137
 
 
+def test_nothing_is_inside_where_machines_are_only_recorded() -> None:
+    tried = local_cloud(
+        "run", "--recorded", "--", "python", "-m", "local_cloud", "inside", "--", "true"
+    )
+    assert tried.returncode == 1
+    assert "no machines run" in tried.stderr
+
+
 def test_run_points_every_client_at_the_cloud_and_none_elsewhere() -> None:
     ran = local_cloud(
         "run", "--recorded", "--", "python", "-c", SHOW,

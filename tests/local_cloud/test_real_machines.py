@@ -130,6 +130,43 @@ def test_power_off_on_the_machine_obeys_its_shutdown_behaviour(
     assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
 
 
+INSIDE = r"""
+set -e
+base=$(aws ssm get-parameter --query Parameter.Value --output text \
+  --name /aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id)
+aws ec2 create-key-pair --key-name mine --key-type ed25519 > /dev/null
+public=$(aws ec2 describe-key-pairs --key-names mine --include-public-key \
+  --query 'KeyPairs[0].PublicKey' --output text)
+machine=$(aws ec2 run-instances --image-id $base --instance-type t3.micro --key-name mine \
+  --user-data "#!/bin/sh
+echo keys: \$(grep -c -F '$public mine' /home/ec2-user/.ssh/authorized_keys)" \
+  --query 'Instances[0].InstanceId' --output text)
+aws ec2 delete-key-pair --key-name mine > /dev/null
+aws ec2 wait instance-running --instance-ids $machine
+addresses=$(aws ec2 describe-instances --instance-ids $machine --output text \
+  --query 'Reservations[0].Instances[0].[PublicIpAddress,PrivateIpAddress]')
+until aws ec2 get-console-output --instance-id $machine --output text | grep keys:; do :; done
+python -m local_cloud inside -- python -c "
+import socket, sys
+for address in '$addresses'.split():
+    while True:
+        try:
+            with socket.create_connection((address, 22), timeout=5) as one:
+                print(one.recv(7))
+            break
+        except ConnectionRefusedError:
+            pass
+sys.exit(7)"
+"""
+
+
+def test_a_command_inside_reaches_ssh_and_the_machine_knows_its_key_pair() -> None:
+    """What Packer and `ssh` need: a way to the machine, by either address, and to be let in."""
+    ran = local_cloud("run", "--", "sh", "-c", INSIDE)
+    assert ran.returncode == 7, ran.stderr
+    assert ran.stdout.splitlines() == ["keys: 1", "b'SSH-2.0'", "b'SSH-2.0'"]
+
+
 def test_the_console_shows_the_boot_and_what_user_data_said(aws: Any) -> None:
     ec2 = aws("ec2")
     one = launch(aws, UserData="#!/bin/sh\necho hello from user data\n")
