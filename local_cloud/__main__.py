@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def serve(
         port=port, state=state, faults_file=faults_file, latency=latency,
         recorded=recorded, ami_reading=batch_ami_reading, details=call_details,
     )  # fmt: skip
-    try:
+    with _closed_after(cloud):
         ready = {
             "endpoint": cloud.endpoint, "region": cloud.region, "account": cloud.account,
             "machines": "real" if cloud.real else "recorded", "pid": os.getpid(),
@@ -86,8 +88,6 @@ def serve(
         click.echo(json.dumps(ready))
         sys.stdout.flush()
         signals.next()
-    finally:
-        cloud.close()
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -113,14 +113,11 @@ def run(
         port=0, state=state, faults_file=faults_file, latency=latency,
         recorded=recorded, ami_reading=batch_ami_reading, details=call_details,
     )  # fmt: skip
-    status = 1
-    try:
+    with _closed_after(cloud):
         _seed(cloud)
         if signals.came():
             raise SystemExit(128 + signals.next())
         status = _follow(_start(command, client_environment(cloud)), signals)
-    finally:
-        cloud.close()
     sys.exit(status if status >= 0 else 128 - status)
 
 
@@ -212,6 +209,17 @@ def _open(
         ).start()  # fmt: skip
     except (FaultsFileError, ProfileError, SettingsError, StateError) as error:
         raise click.ClickException(str(error)) from None
+
+
+@contextlib.contextmanager
+def _closed_after(cloud: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        try:
+            cloud.close()
+        except StateError as error:
+            raise click.ClickException(str(error)) from None
 
 
 def _seed(cloud: Any) -> None:

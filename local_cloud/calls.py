@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -43,7 +44,11 @@ def is_mutating(action: str, params: dict[str, Any] | None = None) -> bool:
 
 
 class CallLog:
-    """Appends to a file, so that it is whole even when the cloud is killed."""
+    """Appends to a file, so that it is whole even when the cloud is killed.
+
+    A call is answered also where the disk is full; its line is written when there is room again, as
+    far as a buffer holds it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -55,15 +60,16 @@ class CallLog:
         with self._lock:
             if self._file.closed:
                 return
-            self._file.write(line)
-            self._file.flush()
+            with contextlib.suppress(OSError):
+                self._file.write(line)
+                self._file.flush()
 
     def read(self) -> list[dict[str, Any]]:
         """All calls so far, oldest first."""
         return read_calls(self._path)
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             self._file.close()
 
 

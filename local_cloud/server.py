@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -21,14 +22,15 @@ class QuietHandler(WSGIRequestHandler):
 
 
 class Server:
-    """Binds at once, answers after `start`. A port that is in use is replaced, which is said."""
+    """Binds at once, answers after `start`. A port that it cannot have is replaced."""
 
     def __init__(self, app: Any, *, port: int, say: Callable[[str], None]) -> None:
         try:
             self._server = _bind(app, port)
-        except OSError:
+        except OSError as error:
             self._server = _bind(app, 0)
-            say(f"Port {port} is in use; using {self._server.port} instead.")
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"fails: {error.strerror}"
+            say(f"Port {port} {why}; using {self._server.port} instead.")
         self.port = int(self._server.port)
         self._thread: threading.Thread | None = None
 

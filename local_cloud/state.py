@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
@@ -112,7 +113,10 @@ class StateFolder:
                 f" (endpoint {owner.get('endpoint', 'not ready yet')}); stop that one or use"
                 " another folder"
             ) from None
-        self.announce(None)
+        try:
+            self.announce(None)
+        except OSError as error:
+            raise StateError(f"state folder {self.path}: {error.strerror}") from error
 
     def announce(self, endpoint: str | None) -> None:
         """Write who owns the folder and where it answers, for `inventory` and `calls`."""
@@ -142,16 +146,27 @@ class StateFolder:
         return False
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the whole state at once: a kill leaves the old one or the new one."""
+        """Write the whole state at once: a kill leaves the old one or the new one.
+
+        Raises StateError where there is no room for it.
+        """
         from moto import __version__ as moto_version
 
         data = pickled({"version": VERSION, "moto": moto_version, "state": state})
         new = self.pickle_path.with_suffix(".new")
-        with new.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.pickle_path)
+        try:
+            with new.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.pickle_path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise StateError(
+                f"state folder {self.path}: cannot be saved: {error.strerror}; it holds what was"
+                " saved before"
+            ) from error
 
     def load(self) -> dict[str, Any] | None:
         """What was saved last, or None. Raises StateError for one this version cannot read."""
@@ -211,7 +226,7 @@ class Saver:
         self._save()
 
     def _run(self) -> None:
-        took_s = 0.0
+        took_s, failed = 0.0, ""
         while not self._stop.is_set():  # It may be set just before the change is taken as seen.
             self._changed.wait()
             if self._stop.wait(max(self._delay_s, 20 * took_s)):
@@ -220,7 +235,9 @@ class Saver:
             began = time.monotonic()
             try:
                 self._save()
-                took_s = time.monotonic() - began
+                took_s, failed = time.monotonic() - began, ""
             except Exception as error:
-                self._say(f"The state was not saved, trying again: {error}")
+                if failed != str(error):  # once for each reason, not every second
+                    self._say(f"The state was not saved, trying again: {error}")
+                failed = str(error)
                 self._changed.set()

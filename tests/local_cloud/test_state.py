@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -188,6 +189,27 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
         Cloud(state=tmp_path, real=False).start()
 
 
+def test_a_state_that_cannot_be_saved_is_one_clear_error(serve: Serve, tmp_path: Path) -> None:
+    """A folder in the way of the file that is written first stands for a disk that is full."""
+    state = tmp_path / "state"
+    (state / "state.new").mkdir(parents=True)
+    first = serve("--state", str(state))
+    first.client("ec2").create_key_pair(KeyName="lost")
+    assert first.stop() == 1
+    assert f"Error: state folder {state}: cannot be saved: Is a directory" in first.said
+    assert "Traceback" not in first.said
+
+
+def test_calls_are_answered_where_the_disk_is_full(serve: Serve, tmp_path: Path) -> None:
+    """They only miss in the log."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "calls.jsonl").symlink_to("/dev/full")
+    first = serve("--state", str(state))
+    assert first.client("sts").get_caller_identity()["Account"] == "123456789012"
+    assert first.stop() == 0
+
+
 def test_a_killed_clouds_temporary_folder_is_removed_by_the_next(serve: Serve) -> None:
     first = serve()
     folder = next(
@@ -218,10 +240,11 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: Any) -> None
     folder.save({"store": {"a": {1: 2}}, "moto": {}})
 
     def fail(fd: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match=r"no space"):
+    with pytest.raises(StateError, match=f"{tmp_path}: cannot be saved: No space left on device"):
         folder.save({"store": {}, "moto": {}})
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["lock", "state.pickle"]
     assert folder.load() == {"store": {"a": {1: 2}}, "moto": {}}
     folder.release()
