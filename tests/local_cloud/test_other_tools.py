@@ -163,3 +163,24 @@ def test_a_machine_that_nobody_runs_has_no_console_output_yet(aws: Any) -> None:
     assert told["InstanceId"] == one
     assert "Timestamp" in told
     assert "Output" not in told
+
+
+def test_nothing_comes_of_a_dry_run(aws: Any) -> None:
+    ec2 = aws("ec2")
+    one = launch(aws)
+    would_succeed: list[tuple[Any, dict[str, Any]]] = [
+        (ec2.describe_instances, {}), (ec2.describe_images, {"Owners": ["self"]}),
+        (ec2.describe_vpcs, {}), (ec2.get_console_output, {"InstanceId": one}),
+        (ec2.create_key_pair, {"KeyName": "k"}), (ec2.create_security_group,
+        {"GroupName": "g", "Description": "d"}),
+    ]  # fmt: skip
+    for call, asked in would_succeed:
+        assert refused(call, **asked, DryRun=True)[0] == "DryRunOperation"
+    missing = {"InstanceIds": ["i-0123456789abcdef0"], "DryRun": True}
+    assert refused(ec2.describe_instances, **missing)[0] == "InvalidInstanceID.NotFound"
+    code, message = refused(ec2.create_vpc, CidrBlock="10.0.0.0/16", DryRun=True)
+    assert (code, message) == (
+        "NotImplemented", "The local cloud does not model a dry run of ec2:CreateVpc.",
+    )  # fmt: skip
+    assert len(ec2.describe_vpcs()["Vpcs"]) == 1
+    assert ec2.describe_key_pairs()["KeyPairs"] == []
