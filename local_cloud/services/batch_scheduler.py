@@ -46,11 +46,9 @@ def start(cloud: Cloud) -> None:
     for job in jobs(cloud).values():
         if job.status in PLACED:
             take_back_lost(cloud, job)
-    for host in hosts(cloud).values():
-        if host.state == "READY":
-            host.state = "LAUNCHING"
-        if host.state == "LAUNCHING":
-            follow(cloud, host)
+    for host in list(hosts(cloud).values()):  # also what a kill kept from being terminated
+        host.state = "LAUNCHING"
+        follow(cloud, host)
     wake.set()
     cloud.background("batch scheduler", partial(_schedule, cloud))
 

@@ -10,8 +10,9 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from local_cloud.machines.recorded import RecordedMachines
-from local_cloud.services.batch_job_model import jobs
+from local_cloud.services.batch_job_model import hosts, jobs
 from local_cloud.services.batch_model import environments, queues
+from local_cloud.services.ec2_model import instances
 from tests.local_cloud.batch.agents import set_up
 from tests.local_cloud.batch.conftest import make_world, wait_for
 from tests.local_cloud.conftest import local_cloud
@@ -89,3 +90,16 @@ def test_a_job_that_ran_when_the_cloud_ended_lost_its_machine_and_is_tried_again
     said = local_cloud("jobs", "--state", str(tmp_path))
     assert said.stdout.count("SUCCEEDED") == 2
     assert "No cloud is running" in said.stderr
+
+
+def test_a_machine_that_a_kill_kept_from_being_terminated_is_let_go_later(tmp_path: Path) -> None:
+    with make_world(state=tmp_path) as world:
+        work = set_up(world, type="EC2", allocationStrategy="BEST_FIT_PROGRESSIVE")
+        work.ended(work.submit())
+        for host in hosts(world.cloud).values():
+            host.state = "GONE"  # decided, and not yet done
+        assert len(work.machines()) == 1
+    with Cloud(state=tmp_path, real=False, say=lambda _: None) as cloud:
+        cloud.batch.idle_s = 0.0
+        wait_for(lambda: next(iter([] if hosts(cloud) else [True])))
+        assert {one.state for one in instances(cloud).values()} == {"terminated"}

@@ -145,3 +145,19 @@ def test_jobs_that_are_refused(work: Work, asked: dict[str, Any], code: str, sai
     refusal = error_of(work.batch.submit_job, **wanted)
     assert refusal[0] == code
     assert said in refusal[1]
+
+
+def test_the_queue_of_higher_priority_goes_first_where_two_share_an_environment(work: Work) -> None:
+    work.batch.update_compute_environment(computeEnvironment="ce", computeResources={"maxvCpus": 4})
+    work.world.settled("ce")
+    order = [{"order": 1, "computeEnvironment": "ce"}]
+    work.batch.create_job_queue(jobQueueName="urgent", priority=10, computeEnvironmentOrder=order)
+    work.agent.hold.clear()
+    first = work.submit("first")
+    work.until(first, "RUNNING")
+    later = work.submit("later")
+    urgent = work.submit("urgent", jobQueue="urgent")
+    work.until(later, "RUNNABLE")
+    work.until(urgent, "RUNNABLE")
+    work.agent.hold.set()
+    assert work.ended(later)["startedAt"] >= work.ended(urgent)["stoppedAt"]
