@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
 
 from local_cloud.call import Call, Params
 from local_cloud.cloud import Cloud
@@ -139,12 +139,16 @@ def wanted_types(resources: Params) -> list[str]:
     return found
 
 
-def offers_of(details: dict[str, Any]) -> Needs:
+@cache
+def offers_of(name: str) -> Needs:
     """What a machine of a type has for jobs.
 
     The kernel and the firmware keep some of a type's memory, so that the ECS agent registers less:
     4 % here, as AWS gives no figure (user guide, "Compute resource memory management").
     """
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    details = INSTANCE_TYPES[name]
     gpus = sum(gpu["Count"] for gpu in details.get("GpuInfo", {}).get("Gpus", []))
     memory = int(details["MemoryInfo"]["SizeInMiB"] * 0.96)
     return Needs(details["VCpuInfo"]["DefaultVCpus"], memory, gpus)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from local_cloud.call import Params
 from local_cloud.cloud import Cloud
 from local_cloud.services.batch_attempts import begin
-from local_cloud.services.batch_hosts import own_call
 from local_cloud.services.batch_job_model import (
     PLACED,
     Host,
@@ -20,7 +19,6 @@ from local_cloud.services.batch_job_model import (
     wanted_types,
 )
 from local_cloud.services.batch_model import Environment, Queue, environments, queues
-from local_cloud.services.ec2_launch import get_type
 
 #: Why a job waits (user guide, "Jobs stuck in a RUNNABLE status").
 NO_FIT = (
@@ -57,6 +55,8 @@ class Placing:
     launches: list[tuple[Environment, Host]] = field(default_factory=list)
     #: What is taken of each machine, by its key: by jobs on it, and by jobs that wait for it.
     taken: dict[str, list[Needs]] = field(default_factory=dict)
+    #: The type that fits needs in an environment, found once for all jobs that need the same.
+    _types: dict[tuple[str, Needs], str | None] = field(default_factory=dict)
 
     def place(self) -> None:
         """Give RUNNABLE jobs machines, the most urgent queue first.
@@ -91,7 +91,7 @@ class Placing:
 
     def _launch(self, environment: Environment, needs: Needs) -> bool:
         """Plan a machine for the needs where the environment may have one more now."""
-        found = _smallest_type(self.cloud, environment, needs, self.pauses)
+        found = self._new_host(environment, needs)
         if found is None or self.pauses.holds(environment):
             return False
         if not _may_grow(self.cloud, environment, found.offers.vcpus):
@@ -99,6 +99,19 @@ class Placing:
         self._plan(environment, found)
         self.taken.setdefault(found.key, []).append(needs)
         return True
+
+    def _new_host(self, environment: Environment, needs: Needs) -> Host | None:
+        """A machine still to be launched, of the smallest type that has room."""
+        asked = (environment.arn, needs)
+        if asked not in self._types:
+            self._types[asked] = _smallest_type(environment, needs, self.pauses)
+        name = self._types[asked]
+        if name is None:
+            return None
+        return Host(
+            environment.arn, environment.cluster, environment.account, environment.region,
+            environment.generation, name, offers_of(name),
+        )  # fmt: skip
 
     def _plan(self, environment: Environment, host: Host) -> None:
         hosts(self.cloud)[host.key] = host
@@ -108,7 +121,7 @@ class Placing:
         """The reason of a job that no machine of its queue's environments could ever hold."""
         if not usable:
             return
-        found = [(one, _smallest_type(self.cloud, one, job.needs, self.pauses)) for one in usable]
+        found = [(one, self._new_host(one, job.needs)) for one in usable]
         fitting = [(one, host) for one, host in found if host is not None]
         if job.needs.vcpus > max(one.view["computeResources"]["maxvCpus"] for one in usable):
             job.view["statusReason"] = TOO_SMALL
@@ -126,7 +139,7 @@ class Placing:
             if self.pauses.holds(environment):
                 continue
             if vcpus_of(self.cloud, environment) < resources["minvCpus"]:
-                found = _smallest_type(self.cloud, environment, Needs(1, 1, 0), self.pauses)
+                found = self._new_host(environment, Needs(1, 1, 0))
                 if found is not None:
                     self._plan(environment, found)
 
@@ -174,29 +187,22 @@ def _has_room(host: Host, needs: Needs, taken: list[Needs]) -> bool:
     )
 
 
-def _smallest_type(
-    cloud: Cloud, environment: Environment, needs: Needs, pauses: Pauses
-) -> Host | None:
-    """A machine still to be launched, of the smallest type that has room and is not short."""
-    call = own_call(cloud, environment.account, environment.region)
+def _smallest_type(environment: Environment, needs: Needs, pauses: Pauses) -> str | None:
+    """The smallest type that has room; those without capacity at the moment come last."""
     resources: Params = environment.view["computeResources"]
-    fitting: list[tuple[bool, int, float, int, str, Needs]] = []
+    fitting: list[tuple[bool, int, float, int, str]] = []
     for name in wanted_types(resources):
-        offers = offers_of(get_type(call, name))
+        offers = offers_of(name)
         if (
             offers.vcpus >= needs.vcpus
             and offers.memory >= needs.memory
             and offers.gpus >= needs.gpus
         ):
             short = pauses.holds(environment, kind=name)
-            fitting.append((short, offers.gpus, offers.vcpus, offers.memory, name, offers))
+            fitting.append((short, offers.gpus, offers.vcpus, offers.memory, name))
     if not fitting or needs.vcpus > resources["maxvCpus"]:
         return None
-    *_, name, offers = min(fitting, key=lambda one: one[:5])
-    return Host(
-        environment.arn, environment.cluster, environment.account, environment.region,
-        environment.generation, name, offers,
-    )  # fmt: skip
+    return min(fitting)[-1]
 
 
 def _may_grow(cloud: Cloud, environment: Environment, by: float) -> bool:
