@@ -14,6 +14,10 @@ _EC2_REFUSED = frozenset(
      "EnableEbsEncryptionByDefault", "GetLaunchTemplateData", "GetPasswordData",
      "ModifyEbsDefaultKmsKeyId"}
 )  # fmt: skip
+#: What would list or launch moto's machines, volumes and images, never ours.
+_OF_MOTOS_MACHINES = frozenset(
+    {("autoscaling", "CreateAutoScalingGroup"), ("resourcegroupstaggingapi", "GetResources")}
+)
 _SSM_ANSWERED_BY_MOTO = ("Parameter", "TagsForResource", "TagsToResource", "TagsFromResource")
 
 
@@ -26,6 +30,8 @@ def why_refused(service: str, action: str) -> str | None:
             return f"ec2:{action}"
     if service == "ssm" and not any(word in action for word in _SSM_ANSWERED_BY_MOTO):
         return f"ssm:{action}"
+    if (service, action) in _OF_MOTOS_MACHINES:
+        return f"{service}:{action}"
     if service == "s3" and action == "SelectObjectContent":  # moto would need all of it in memory
         return f"s3:{action}"
     return None

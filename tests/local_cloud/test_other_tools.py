@@ -184,3 +184,13 @@ def test_nothing_comes_of_a_dry_run(aws: Any) -> None:
     )  # fmt: skip
     assert len(ec2.describe_vpcs()["Vpcs"]) == 1
     assert ec2.describe_key_pairs()["KeyPairs"] == []
+
+
+def test_what_would_miss_our_machines_is_refused(aws: Any) -> None:
+    tagged = {"ResourceType": "instance", "Tags": [{"Key": "n", "Value": "1"}]}
+    launch(aws, TagSpecifications=[tagged])
+    found = aws("resourcegroupstaggingapi").get_resources
+    assert refused(found, TagFilters=[{"Key": "n"}])[0] == "NotImplemented"
+    grown = aws("autoscaling").create_auto_scaling_group
+    group = {"AutoScalingGroupName": "g", "MinSize": 1, "MaxSize": 1}
+    assert refused(grown, **group)[0] == "NotImplemented"
