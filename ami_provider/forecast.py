@@ -200,7 +200,9 @@ def _tell_costs(forecast: Forecast) -> str:
     if forecast.bake_usd is None:
         why = "its duration is not known" if forecast.not_known else "no price is known"
         return f"the bake's cost is unknown ({why}), {kept}."
-    told = f"the bake costs about {format_usd(forecast.bake_usd)} ({forecast.price}), {kept}"
+    costs = format_usd(forecast.bake_usd)
+    about = "about " if costs.startswith("$") else ""
+    told = f"the bake costs {about}{costs} ({forecast.price}), {kept}"
     even = forecast.break_even
     if even is None or even.jobs is None:
         return f"{told}."
