@@ -90,7 +90,7 @@ def _unfit(instance: Instance, fault: Any) -> str | None:
 
 
 def befall(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
-    """Let it happen now, and return when it has, or `seconds` later in the background."""
+    """Let it happen now, and return when it has, or `seconds` of the cloud's clock later."""
     work = {
         "interrupt": interrupt,
         "rebalance": recommend_rebalance,
@@ -105,8 +105,10 @@ def befall(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
 
 
 def _later(cloud: Cloud, instance: Instance, seconds: float, work: Callable[[], None]) -> None:
+    due = cloud.latency.clock.now() + seconds
+
     def wait() -> None:
-        if not cloud.stopping.wait(seconds) and instance.state in UP:
+        if not cloud.pause(due) and instance.state in UP:
             work()
 
     cloud.background(f"trouble of {instance.id}", wait)
@@ -119,7 +121,7 @@ def interrupt(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
     """
     request = spot_requests(cloud)[instance.view["SpotInstanceRequestId"]]
     stops = request.view["InstanceInterruptionBehavior"] == "stop"
-    ends = _time_text(datetime.now(UTC) + timedelta(seconds=fault.notice))
+    ends = _time_text(_now(cloud) + timedelta(seconds=fault.notice))
     with cloud.store.lock:
         notice = {"action": "stop" if stops else "terminate", "time": ends}
         cloud.store.table("ec2 spot notices")[instance.id] = notice
@@ -167,7 +169,7 @@ def recommend_rebalance(cloud: Cloud, instance: Instance, fault: MachineFault) -
     """Tell the machine that it is at risk (metadata `events/recommendations/rebalance`)."""
     del fault
     table = cloud.store.table("ec2 rebalance recommendations")
-    table.setdefault(instance.id, _time_text(datetime.now(UTC)))
+    table.setdefault(instance.id, _time_text(_now(cloud)))
 
 
 def fail_host(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
@@ -216,6 +218,10 @@ def _fill(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
     if outcome.exit_code:
         said = outcome.stderr.decode(errors="replace").strip()
         cloud.say(f"the disk of {instance.id} was not filled: {said}")
+
+
+def _now(cloud: Cloud) -> datetime:
+    return datetime.fromtimestamp(cloud.latency.clock.now(), UTC)
 
 
 def _time_text(moment: datetime) -> str:

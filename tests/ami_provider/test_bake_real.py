@@ -23,6 +23,7 @@ from ami_provider.recipe import BaseAmi, SystemUpdate
 from ami_provider.verify import verify
 from tests.ami_provider.clouds import EMPTY, ONE_AMI, Bakery, extra, open_bakery
 from tests.ami_provider.real_machines import create_job, do, running
+from tests.waiting import PATIENT
 
 pytestmark = [pytest.mark.machines, pytest.mark.xdist_group("real-bakes")]
 
@@ -212,7 +213,7 @@ def test_a_kept_builder_stays_for_hours_and_then_ends_by_itself(
     logs, named = "/run/baked-ami/log", "baked-ami-deadline-"
     if capacity == "on-demand":
         ec2, logs, named = bakery.aws.ec2, "/var/log/baked-ami", "baked-ami-kept."
-        ec2.get_waiter("instance_stopped").wait(InstanceIds=[machine.id], WaiterConfig={"Delay": 1})
+        ec2.get_waiter("instance_stopped").wait(InstanceIds=[machine.id], WaiterConfig=PATIENT)
         ec2.start_instances(InstanceIds=[machine.id])
     wait_until_ready(job, machine)
 

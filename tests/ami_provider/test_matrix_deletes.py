@@ -18,6 +18,7 @@ from tests.ami_provider.matrix import (
     open_matrix,
     outcome,
 )
+from tests.waiting import PATIENT
 
 Record = Callable[[str, object], None]
 
@@ -78,7 +79,7 @@ def create(bakery: Bakery, machine: str) -> Lineage:
         str(ec2.create_image(InstanceId=machine, Name=f"made-{n}", NoReboot=True)["ImageId"])
         for n in range(3)
     ]
-    ec2.get_waiter("image_available").wait(ImageIds=made, WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=made, WaiterConfig=PATIENT)
     lineage = Lineage(bakery, made, {})
     for number, image in enumerate(made):
         lineage.claims[image] = str(claim_image(bakery.aws, image, dev, 5))

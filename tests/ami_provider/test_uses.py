@@ -13,6 +13,7 @@ from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError
 from local_cloud.services.ec2_model import instances
 from tests.ami_provider.clouds import GROUP, PROFILE, SUBNETS, Bakery, extra, open_bakery
+from tests.waiting import PATIENT
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +74,10 @@ def test_a_machine_in_any_state_but_terminated(bakery: Bakery, two: Two, state: 
     machine = ec2.run_instances(
         ImageId=two[0].ami_id, InstanceType="g5.xlarge", MinCount=1, MaxCount=1, SubnetId=SUBNETS[0]
     )["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[machine], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_running").wait(InstanceIds=[machine], WaiterConfig=PATIENT)
     if state == "stopped":
         ec2.stop_instances(InstanceIds=[machine])
-        ec2.get_waiter("instance_stopped").wait(InstanceIds=[machine], WaiterConfig={"Delay": 1})
+        ec2.get_waiter("instance_stopped").wait(InstanceIds=[machine], WaiterConfig=PATIENT)
     assert refusal(bakery, two[0]) == f"machine {machine} ({state})"
     ec2.terminate_instances(InstanceIds=[machine])
 

@@ -18,6 +18,7 @@ from local_cloud.inventory import take_inventory
 from local_cloud.services.batch_job_model import hosts
 from tests.batch.examples import Example, ended, open_example, until
 from tests.local_cloud.batch.agents import Agent
+from tests.waiting import PATIENT
 
 pytestmark = [
     pytest.mark.engine,
@@ -106,7 +107,7 @@ def two_amis(example: Example) -> tuple[str, str]:
         "Instances"
     ][0]["InstanceId"]
     other = str(ec2.create_image(InstanceId=machine, Name="other", NoReboot=True)["ImageId"])
-    ec2.get_waiter("image_available").wait(ImageIds=[other], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[other], WaiterConfig=PATIENT)
     ec2.terminate_instances(InstanceIds=[machine])
     return base, other
 

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local_cloud.clock import ManualClock
+from local_cloud.cloud import Cloud
+from local_cloud.latency import profile_of
+
 GPU_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended"
 TRUST = json.dumps(
     {
@@ -55,6 +59,13 @@ def wait_until(aws: Any, instance_id: str, state: str) -> dict[str, Any]:
             return shown
         assert shown["State"]["Name"] != "terminated", shown["StateReason"]
         time.sleep(0.1)
+
+
+def stop_clock(cloud: Cloud, **figures: Any) -> ManualClock:
+    """Let a cloud's clock stand still until the test moves it; things take these times by it."""
+    cloud.latency.clock = clock = ManualClock()
+    cloud.latency.use(profile_of(figures))
+    return clock
 
 
 def error_code(error: ClientError) -> str:

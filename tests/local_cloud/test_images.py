@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from local_cloud.cloud import Cloud
 from local_cloud.inventory import take_inventory
 from tests.local_cloud.samples import base_image, error_code, launch, profile, wait_until
+from tests.waiting import PATIENT
 
 
 @pytest.fixture
@@ -27,9 +28,7 @@ def make_image(aws: Any, instance_id: str, name: str = "made", **params: Any) ->
     image_id = ec2.create_image(InstanceId=instance_id, Name=name, NoReboot=True, **params)[
         "ImageId"
     ]
-    ec2.get_waiter("image_available").wait(
-        ImageIds=[image_id], WaiterConfig={"Delay": 1, "MaxAttempts": 30}
-    )
+    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig=PATIENT)
     image: dict[str, Any] = ec2.describe_images(ImageIds=[image_id])["Images"][0]
     return image
 
@@ -78,7 +77,7 @@ def test_a_second_image_of_the_same_name_is_refused_until_the_first_is_gone(
 def test_without_no_reboot_the_machine_comes_up_again(cloud: Cloud, aws: Any, running: str) -> None:
     ec2 = aws("ec2")
     image_id = ec2.create_image(InstanceId=running, Name="rebooted")["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig=PATIENT)
     assert cloud.machines.is_up(running)
     assert wait_until(aws, running, "running")["State"]["Name"] == "running"
 

@@ -21,14 +21,7 @@ from local_cloud.inventory import take_inventory
 from local_cloud.latency import Latency, Profile, ProfileError, profile_of, read_profile
 from local_cloud.latency.profile import names
 from tests.local_cloud.conftest import REGION, local_cloud
-from tests.local_cloud.samples import error_code, launch, machine, profile, wait_until
-
-
-def slow(cloud: Cloud, **figures: Any) -> ManualClock:
-    """Make the cloud take these times, on a clock that stands still."""
-    cloud.latency.clock = clock = ManualClock()
-    cloud.latency.use(profile_of(figures))
-    return clock
+from tests.local_cloud.samples import error_code, launch, machine, profile, stop_clock, wait_until
 
 
 def until(found: Callable[[], Any], wanted: Any) -> None:
@@ -38,7 +31,7 @@ def until(found: Callable[[], Any], wanted: Any) -> None:
 
 
 def test_a_machine_is_pending_until_its_time_has_come(cloud: Cloud, aws: Any) -> None:
-    clock = slow(cloud, instance_pending=15)
+    clock = stop_clock(cloud, instance_pending=15)
     made = launch(aws)
     assert machine(aws, made)["State"]["Name"] == "pending"
     clock.advance(14.9)
@@ -48,7 +41,7 @@ def test_a_machine_is_pending_until_its_time_has_come(cloud: Cloud, aws: Any) ->
 
 
 def test_stopping_and_shutting_down_take_their_time(cloud: Cloud, aws: Any) -> None:
-    clock = slow(cloud, instance_stopping=57, instance_shutting_down=30)
+    clock = stop_clock(cloud, instance_stopping=57, instance_shutting_down=30)
     ec2, made = aws("ec2"), launch(aws)
     wait_until(aws, made, "running")
     ec2.stop_instances(InstanceIds=[made])
@@ -72,7 +65,7 @@ def test_stopping_and_shutting_down_take_their_time(cloud: Cloud, aws: Any) -> N
 
 
 def test_a_machine_that_is_terminated_while_pending_never_runs(cloud: Cloud, aws: Any) -> None:
-    clock = slow(cloud, instance_pending=15, instance_shutting_down=30)
+    clock = stop_clock(cloud, instance_pending=15, instance_shutting_down=30)
     made = launch(aws)
     aws("ec2").terminate_instances(InstanceIds=[made])
     clock.advance(20)
@@ -85,7 +78,7 @@ def test_a_machine_that_is_terminated_while_pending_never_runs(cloud: Cloud, aws
 def test_a_machine_stopped_while_pending_and_started_again_boots_once(
     cloud: Cloud, aws: Any
 ) -> None:
-    clock, ec2 = slow(cloud, instance_pending=15), aws("ec2")
+    clock, ec2 = stop_clock(cloud, instance_pending=15), aws("ec2")
     made = launch(aws)
     clock.advance(10)
     ec2.stop_instances(InstanceIds=[made])
@@ -98,7 +91,7 @@ def test_a_machine_stopped_while_pending_and_started_again_boots_once(
 
 
 def test_a_power_off_from_inside_takes_its_time_too(cloud: Cloud, aws: Any) -> None:
-    clock = slow(cloud, instance_shutting_down=30)
+    clock = stop_clock(cloud, instance_shutting_down=30)
     made = launch(aws, InstanceInitiatedShutdownBehavior="terminate")
     wait_until(aws, made, "running")
     cloud.machines.power_off_from_inside(made)  # type: ignore[attr-defined]
@@ -110,7 +103,7 @@ def test_a_power_off_from_inside_takes_its_time_too(cloud: Cloud, aws: Any) -> N
 
 
 def test_the_agent_is_offline_at_first_and_status_checks_initialize(cloud: Cloud, aws: Any) -> None:
-    clock = slow(cloud, agent_offline=20, status_initializing=60, command_pending=2)
+    clock = stop_clock(cloud, agent_offline=20, status_initializing=60, command_pending=2)
     ssm, ec2 = aws("ssm"), aws("ec2")
     made = launch(aws, IamInstanceProfile={"Name": profile(aws)})
     wait_until(aws, made, "running")
@@ -148,7 +141,7 @@ def test_the_agent_is_offline_at_first_and_status_checks_initialize(cloud: Cloud
 
 
 def test_an_image_and_its_snapshots_are_pending_with_progress(cloud: Cloud, aws: Any) -> None:
-    clock = slow(cloud, image_pending=20, snapshot_per_gib=10)  # a base disk holds 8 GiB here
+    clock = stop_clock(cloud, image_pending=20, snapshot_per_gib=10)  # a base disk holds 8 GiB here
     ec2, made = aws("ec2"), launch(aws)
     wait_until(aws, made, "running")
     image = ec2.create_image(InstanceId=made, Name="slow")["ImageId"]
@@ -174,7 +167,7 @@ def test_an_image_and_its_snapshots_are_pending_with_progress(cloud: Cloud, aws:
 
 
 def test_snapshots_copies_and_volumes_are_pending(cloud: Cloud, aws: Any) -> None:
-    clock = slow(cloud, snapshot_pending=40, copy_pending=30, volume_creating=3)
+    clock = stop_clock(cloud, snapshot_pending=40, copy_pending=30, volume_creating=3)
     ec2, zone = aws("ec2"), f"{REGION}a"
     volume = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
 
@@ -212,7 +205,7 @@ def test_what_was_pending_is_finished_by_the_next_cloud(tmp_path: Path) -> None:
 
     folder = tmp_path / "state"
     with Cloud(state=folder, real=False, say=lambda text: None) as first:
-        slow(first, image_pending=60, instance_shutting_down=60)
+        stop_clock(first, image_pending=60, instance_shutting_down=60)
 
         def aws(service: str) -> Any:
             return client_of(first.endpoint, service)
@@ -315,7 +308,7 @@ def test_calls_and_launches_wait_before_they_have_an_effect(cloud: Cloud, aws: A
 
 def test_a_volume_with_a_rate_is_initialized_after_size_by_rate(cloud: Cloud, aws: Any) -> None:
     """A base disk holds 8 GiB here: at 256 MiB/s that is 32 s."""
-    clock, ec2 = slow(cloud), aws("ec2")
+    clock, ec2 = stop_clock(cloud), aws("ec2")
     root = ec2.describe_images(Owners=["amazon"])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]
 
     def create(**settings: Any) -> str:

@@ -11,6 +11,7 @@ from tests.local_cloud.samples import (
     refused,
     wait_until,
 )
+from tests.waiting import PATIENT
 
 
 def test_an_image_is_registered_of_snapshots_and_boots(aws: Any) -> None:
@@ -56,7 +57,7 @@ def test_an_image_gets_an_empty_disk_more_and_asks_for_metadata_tokens(aws: Any)
     image = ec2.create_image(
         InstanceId=source, Name="two disks", NoReboot=True, BlockDeviceMappings=more
     )["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig=PATIENT)
     ec2.modify_image_attribute(ImageId=image, ImdsSupport={"Value": "v2.0"})
     (shown,) = ec2.describe_images(ImageIds=[image])["Images"]
     assert [one["DeviceName"] for one in shown["BlockDeviceMappings"]] == ["/dev/xvda", "/dev/xvdc"]

@@ -16,6 +16,7 @@ from local_cloud.cloud import Cloud
 from tests.local_cloud.conftest import Process, client_of, local_cloud
 from tests.local_cloud.samples import launch, profile, wait_until
 from tests.local_cloud.test_commands import end_of, send
+from tests.waiting import PATIENT
 
 pytestmark = pytest.mark.machines
 
@@ -208,7 +209,7 @@ def test_files_outlive_stop_and_start_and_a_restart_of_the_cloud(tmp_path: Path)
 def _snapshot_of(aws: Any, instance_id: str) -> Any:
     ec2 = aws("ec2")
     image_id = ec2.create_image(InstanceId=instance_id, Name="sized", NoReboot=True)["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[image_id], WaiterConfig=PATIENT)
     return ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
 
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from local_cloud.cloud import Cloud
 from local_cloud.faults import Faults, parse_faults
 from local_cloud.inventory import take_inventory
-from tests.local_cloud.samples import base_image, error_code, launch, wait_until
+from tests.local_cloud.samples import base_image, error_code, launch, stop_clock, wait_until
 
 SPOT = {"InstanceMarketOptions": {"MarketType": "spot"}}
 
@@ -78,7 +78,7 @@ def test_capacity_is_used_up_by_machines_and_given_back_by_their_end(
     assert len(made["Instances"]) == 1, "as many as there is room for, from MinCount on"
     assert error_code(refusal(aws)) == "InsufficientInstanceCapacity"
     aws("ec2").terminate_instances(InstanceIds=[first])
-    wait_until_gone(aws, first)
+    wait_until(aws, first, "terminated")
     launch(aws)
 
 
@@ -174,6 +174,7 @@ def rated(rate: int) -> list[dict[str, Any]]:
 
 
 def test_the_regions_budget_for_cold_volumes_is_5000_mib_s(cloud: Cloud, aws: Any) -> None:
+    stop_clock(cloud)  # none of them is initialized as long as it stands
     ec2 = aws("ec2")
     machines = ec2.run_instances(
         ImageId=base_image(aws), InstanceType="t3.micro", MinCount=16, MaxCount=16,
@@ -191,14 +192,8 @@ def test_the_regions_budget_for_cold_volumes_is_5000_mib_s(cloud: Cloud, aws: An
     ec2.create_volume(**asked)
     launch(aws)
     ec2.terminate_instances(InstanceIds=[machines[0]["InstanceId"]])
-    wait_until_gone(aws, machines[0]["InstanceId"])
+    wait_until(aws, machines[0]["InstanceId"], "terminated")
     launch(aws, BlockDeviceMappings=rated(300))
-
-
-def wait_until_gone(aws: Any, instance_id: str) -> None:
-    aws("ec2").get_waiter("instance_terminated").wait(
-        InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 30}
-    )
 
 
 def test_a_smaller_budget_with_a_code_of_ones_own(cloud: Cloud, aws: Any) -> None:

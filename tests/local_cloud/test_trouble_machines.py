@@ -14,7 +14,7 @@ from local_cloud.faults import Faults, parse_faults
 from local_cloud.inventory import take_inventory
 from local_cloud.services.ec2_metadata import metadata_of
 from tests.local_cloud.conftest import client_of
-from tests.local_cloud.samples import launch, machine, profile, wait_until
+from tests.local_cloud.samples import launch, machine, profile, stop_clock, wait_until
 from tests.local_cloud.test_trouble_calls import control
 
 SPOT = {"InstanceMarketOptions": {"MarketType": "spot"}}
@@ -34,12 +34,6 @@ def spot_request(aws: Any, instance_id: str) -> dict[str, Any]:
     return dict(found[0])
 
 
-def wait_until_terminated(aws: Any, instance_id: str) -> dict[str, Any]:
-    while (shown := machine(aws, instance_id))["State"]["Name"] != "terminated":
-        time.sleep(0.05)
-    return shown
-
-
 def metadata(cloud: Cloud, instance_id: str) -> dict[str, str]:
     found = metadata_of(cloud, instance_id)
     assert found is not None
@@ -49,7 +43,8 @@ def metadata(cloud: Cloud, instance_id: str) -> dict[str, str]:
 def test_an_interruption_is_told_in_the_metadata_before_the_machine_ends(
     cloud: Cloud, aws: Any
 ) -> None:
-    order(cloud, {"fault": "interrupt", "notice": 2.0, "when": {"instance_type": "t3.*"}})
+    clock = stop_clock(cloud)
+    order(cloud, {"fault": "interrupt", "notice": 120, "when": {"instance_type": "t3.*"}})
     spared, hit = launch(aws), launch(aws, **SPOT)
     shown = machine(aws, hit)
     request = spot_request(aws, hit)
@@ -63,7 +58,10 @@ def test_an_interruption_is_told_in_the_metadata_before_the_machine_ends(
         "closed",
         "instance-terminated-no-capacity",
     )
-    shown = wait_until_terminated(aws, hit)
+    clock.advance(119)
+    assert wait_until(aws, hit, "running")
+    clock.advance(2)
+    shown = wait_until(aws, hit, "terminated")
     assert shown["StateReason"] == {
         "Code": "Server.SpotInstanceTermination",
         "Message": "Server.SpotInstanceTermination: Spot instance termination",
@@ -72,14 +70,14 @@ def test_an_interruption_is_told_in_the_metadata_before_the_machine_ends(
     assert spot_request(aws, hit)["Status"]["Code"] == "instance-terminated-no-capacity"
     assert "spot/instance-action" not in metadata(cloud, spared)
     aws("ec2").terminate_instances(InstanceIds=[spared])
-    wait_until_terminated(aws, spared)
+    wait_until(aws, spared, "terminated")
     assert kinds(cloud) == set()
 
 
 def test_a_spot_machine_that_its_user_ends_says_so(cloud: Cloud, aws: Any) -> None:
     one = launch(aws, **SPOT)
     aws("ec2").terminate_instances(InstanceIds=[one])
-    wait_until_terminated(aws, one)
+    wait_until(aws, one, "terminated")
     request = spot_request(aws, one)
     assert (request["State"], request["Status"]["Code"]) == (
         "closed",
@@ -250,7 +248,8 @@ def test_real_machines_read_their_notice_and_feel_their_full_disk(real_cloud: Cl
     assert ran["Status"] == "Failed", ran
     assert "No space left on device" in ran["StandardErrorContent"]
 
-    control(real_cloud, "PUT", f"machines/{one}", {"fault": "interrupt", "notice": 10})
+    clock = stop_clock(real_cloud)
+    control(real_cloud, "PUT", f"machines/{one}", {"fault": "interrupt"})
     ask = (
         'token=$(curl -fsS -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60"'
         " http://169.254.169.254/latest/api/token)\n"
@@ -260,5 +259,6 @@ def test_real_machines_read_their_notice_and_feel_their_full_disk(real_cloud: Cl
     told = run(aws("ssm"), one, ask)
     assert told["Status"] == "Success", told
     assert json.loads(told["StandardOutputContent"])["action"] == "terminate", told
-    shown = wait_until_terminated(aws, one)
+    clock.advance(121)
+    shown = wait_until(aws, one, "terminated")
     assert shown["StateReason"]["Code"] == "Server.SpotInstanceTermination"

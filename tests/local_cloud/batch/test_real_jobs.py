@@ -14,6 +14,7 @@ from local_cloud.seed import REPOSITORY, seed_image
 from local_cloud.timelines import job_timelines
 from tests.local_cloud.batch.agents import Work, register, set_up
 from tests.local_cloud.batch.conftest import make_world, wait_for
+from tests.waiting import PATIENT
 
 pytestmark = pytest.mark.machines
 
@@ -57,7 +58,7 @@ def baked(work: Work) -> str:
     command(work, machine, BAKE)
     ec2 = work.world.ec2
     image = str(ec2.create_image(InstanceId=machine, Name="baked", NoReboot=True)["ImageId"])
-    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig=PATIENT)
     ec2.terminate_instances(InstanceIds=[machine])
     return image
 

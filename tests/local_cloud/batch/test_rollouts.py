@@ -13,6 +13,7 @@ from local_cloud.batch_settings import AmiReading
 from local_cloud.services.batch_job_model import hosts
 from tests.local_cloud.batch.agents import NEEDS, Work, set_up
 from tests.local_cloud.batch.conftest import make_world, wait_for
+from tests.waiting import PATIENT
 
 RETRY = {"attempts": 2, "evaluateOnExit": [{"onStatusReason": "Host EC2*", "action": "RETRY"}]}
 
@@ -30,11 +31,9 @@ def other_image(work: Work) -> str:
         ImageId=work.world.image, InstanceType="t3.micro", MinCount=1, MaxCount=1
     )
     instance_id = made["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(
-        InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 300}
-    )
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=PATIENT)
     image = str(ec2.create_image(InstanceId=instance_id, Name="other", NoReboot=True)["ImageId"])
-    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig=PATIENT)
     ec2.terminate_instances(InstanceIds=[instance_id])
     return image
 

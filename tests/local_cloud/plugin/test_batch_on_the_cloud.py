@@ -15,6 +15,7 @@ from local_cloud.pulumi_plugin.values import from_struct, to_struct
 from local_cloud.services.batch_environments import go_on
 from local_cloud.services.batch_model import environments
 from tests.local_cloud.plugin.conftest import Engine, Resource
+from tests.waiting import PATIENT
 
 ENVIRONMENT = "aws:batch/computeEnvironment:ComputeEnvironment"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
@@ -102,9 +103,9 @@ def test_a_new_ami_rolls_in_with_the_same_arn(
     machine = ec2.run_instances(
         ImageId=base_image, InstanceType="g5.xlarge", MinCount=1, MaxCount=1
     )["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[machine], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_running").wait(InstanceIds=[machine], WaiterConfig=PATIENT)
     other = ec2.create_image(InstanceId=machine, Name="other", NoReboot=True)["ImageId"]
-    ec2.get_waiter("image_available").wait(ImageIds=[other], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("image_available").wait(ImageIds=[other], WaiterConfig=PATIENT)
     ec2.terminate_instances(InstanceIds=[machine])
 
     stack.template = engine.update(stack.template, stack.of_template(other))
