@@ -9,14 +9,15 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.ami_provider.clouds import EMPTY, create_profile
-from tests.ami_provider.gate import Gate
+from tests.ami_provider.gate import Chosen, Gate, Moment
 from tests.program.conftest import ROOT, LocalCloud
 
 PROGRAM = ROOT / "examples" / "many_amis"
@@ -51,14 +52,18 @@ class Engine:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
+    def start_up(
+        self, at: Chosen, moment: Moment, act: Callable[[subprocess.Popen[str]], None]
+    ) -> subprocess.Popen[str]:
+        """Start an `up`; `act` gets it around the first call that `at` chooses (`Gate.act_at`)."""
+        started: Future[subprocess.Popen[str]] = Future()
+        self.gate.act_at(at, moment, lambda: act(started.result()))
+        process = self.start("up", *QUIET)
+        started.set_result(process)
+        return process
+
     def run(self, *arguments: str) -> tuple[int, str]:
-        process = self.start(*arguments)
-        try:
-            text = process.communicate(timeout=600)[0]
-        except BaseException:
-            kill_session(process.pid)
-            raise
-        return process.returncode, text
+        return finish(self.start(*arguments))
 
     def up(self) -> str:
         """Bring it up; what the CLI printed. It has to succeed."""
@@ -123,17 +128,25 @@ def open_engine(cloud: LocalCloud) -> Iterator[Engine]:
             left.unlink(missing_ok=True)
 
 
-def kill_session(leader: int) -> None:
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its status and what it printed, once it has ended; it ends where the test does."""
+    try:
+        text = process.communicate()[0]
+    except BaseException:
+        kill_session(process)
+        raise
+    return process.returncode, text
+
+
+def kill_session(leader: subprocess.Popen[str]) -> None:
     """`kill -9` to every process of a session, as a closed laptop does; waits until they are gone.
 
     The CLI puts its plugins into process groups of their own, but they stay in its session.
     """
-    deadline = time.monotonic() + 30
-    while members := _list_session(leader):
+    while members := _list_session(leader.pid):
         for member in members:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member, signal.SIGKILL)
-        assert time.monotonic() < deadline, f"processes {members} do not end"
         time.sleep(0.02)
 
 

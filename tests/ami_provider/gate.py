@@ -11,6 +11,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 Moment = Literal["before", "after"]
+Chosen = Callable[[int, str], bool]
+"""Whether this is the call, by its number (from 1) and its action."""
 
 OURS = "baked-ami"
 """What the provider's calls have in their user agent."""
@@ -25,7 +27,7 @@ class Gate:
     def __init__(self, endpoint: str) -> None:
         self.actions: list[str] = []
         self._lock = threading.Lock()
-        self._chosen: Callable[[int, str], bool] = lambda _number, _action: False
+        self._chosen: Chosen = lambda _number, _action: False
         self._moment: Moment = "before"
         self._act: Callable[[], None] = lambda: None
         target = urlsplit(endpoint)
@@ -42,14 +44,12 @@ class Gate:
         self._server.shutdown()
         self._server.server_close()
 
-    def act_at(
-        self, chosen: Callable[[int, str], bool], moment: Moment, act: Callable[[], None]
-    ) -> None:
+    def act_at(self, chosen: Chosen, moment: Moment, act: Callable[[], None]) -> None:
         """Do it once, before or after the effect of the first call that `chosen` says yes to.
 
-        What is done before the effect and ends the client leaves the call without one.
-
-        `chosen` is given the call's number from now on (from 1) and its action.
+        What is done before the effect and ends the client leaves the call without one. After the
+        effect is also where the cloud gave no answer. Order it before the client starts: then none
+        of its calls is missed. Calls are counted from now on.
         """
         with self._lock:
             self.actions.clear()
@@ -75,32 +75,20 @@ class Gate:
 
             def _forward(self) -> None:
                 body = _read_body(self)
-                ours = OURS in self.headers.get("User-Agent", "")
+                ours = OURS in self.headers.get("User-Agent", "") and not _is_gone(self.connection)
                 moment = gate._enter(_name_action(self, body)) if ours else None
                 if moment == "before":
                     gate._act()
                     if _is_gone(self.connection):
                         self.close_connection = True  # Whoever asked is dead: nothing happens.
                         return
-                upstream = http.client.HTTPConnection(*gate._target, timeout=300)
-                try:
-                    upstream.putrequest(
-                        self.command, self.path, skip_host=True, skip_accept_encoding=True
-                    )
-                    for name, value in self.headers.items():
-                        if name.lower() not in ("transfer-encoding", "content-length", "expect"):
-                            upstream.putheader(name, value)
-                    upstream.putheader("Content-Length", str(len(body)))
-                    upstream.endheaders(body)
-                    answer = upstream.getresponse()
-                    content = answer.read()
-                except (OSError, http.client.HTTPException):
-                    self.close_connection = True  # The cloud dropped it: so do we.
-                    return
-                finally:
-                    upstream.close()
+                found = _ask(gate._target, self, body)
                 if moment == "after":
                     gate._act()
+                if found is None:
+                    self.close_connection = True  # The cloud dropped it: so do we.
+                    return
+                answer, content = found
                 try:
                     self.send_response_only(answer.status, answer.reason)
                     for name, value in answer.getheaders():
@@ -116,6 +104,28 @@ class Gate:
             do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_PATCH = _forward  # noqa: N815
 
         return Handler
+
+
+def _ask(
+    target: tuple[str, int], request: BaseHTTPRequestHandler, body: bytes
+) -> tuple[http.client.HTTPResponse, bytes] | None:
+    """Ask the cloud the same; its answer, or None where it gives none."""
+    upstream = http.client.HTTPConnection(*target, timeout=300)
+    try:
+        upstream.putrequest(
+            request.command, request.path, skip_host=True, skip_accept_encoding=True
+        )
+        for name, value in request.headers.items():
+            if name.lower() not in ("transfer-encoding", "content-length", "expect"):
+                upstream.putheader(name, value)
+        upstream.putheader("Content-Length", str(len(body)))
+        upstream.endheaders(body)
+        answer = upstream.getresponse()
+        return answer, answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        upstream.close()
 
 
 def _is_gone(connection: socket.socket) -> bool:

@@ -5,23 +5,27 @@ One cloud and one stack for all of it. Every bake of a test has content of its o
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.ami_provider.engine import QUIET, Engine, kill_session, open_engine, order_faults
-from tests.ami_provider.gate import Moment
+from tests.ami_provider.engine import Engine, finish, kill_session, open_engine, order_faults
+from tests.ami_provider.gate import Chosen, Moment
 from tests.program.conftest import LocalCloud
 from tests.program.conftest import cloud as cloud  # the fixture, by its name
 
-pytestmark = [pytest.mark.engine, pytest.mark.machines, pytest.mark.xdist_group("trouble")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.machines,
+    pytest.mark.timeout(2400),  # a dozen kills or faults each, also where everything is very slow
+    pytest.mark.xdist_group("trouble"),
+]
 
 Record = Callable[[str, object], None]
 
@@ -92,7 +96,7 @@ def assert_one_ami_for_each(engine: Engine) -> None:
     assert sorted(outputs.values()) == sorted(engine.image_ids())
 
 
-def count_to(action: str, which: int) -> Callable[[int, str], bool]:
+def count_to(action: str, which: int) -> Chosen:
     """Chooses the `which`-th call of an action."""
     seen = 0
 
@@ -110,11 +114,9 @@ def test_a_client_killed_anywhere_is_gone_on_with(engine: Engine, record_propert
     for number, kills in enumerate(KILLS):
         engine.bakes = {"a": f"echo killed {number}"}
         for action, which, moment in kills:
-            process = engine.start("up", *QUIET)
-            kill = partial(kill_session, process.pid)
-            engine.gate.act_at(count_to(action, which), moment, kill)
-            text = process.communicate(timeout=600)[0]
-            assert process.returncode == -signal.SIGKILL, f"{action} {which}: {text}"
+            process = engine.start_up(count_to(action, which), moment, kill_session)
+            status, text = finish(process)
+            assert status == -signal.SIGKILL, f"{action} {which}: {text}"
             engine.unlock()
         engine.up()
         assert_one_ami_for_each(engine)
@@ -163,13 +165,13 @@ def test_two_clients_at_once_make_one_ami(engine: Engine) -> None:
 
 def test_ctrl_c_once_lets_the_bake_end(engine: Engine) -> None:
     engine.bakes = {"a": "echo interrupted once"}
-    process = engine.start("up", *QUIET)
-    engine.gate.act_at(
-        count_to("SendCommand", 3), "before", lambda: os.kill(process.pid, signal.SIGINT)
+    status, text = finish(
+        engine.start_up(
+            count_to("SendCommand", 3), "before", lambda cli: cli.send_signal(signal.SIGINT)
+        )
     )
-    text = process.communicate(timeout=600)[0]
 
-    assert process.returncode != 0, text
+    assert status != 0, text
     assert "created" in text
     assert {"machines": 0, "volumes": 0}.items() <= engine.count().items()
     assert engine.count()["images"] == 2, "the old AMI goes with the next run"
@@ -179,17 +181,22 @@ def test_ctrl_c_once_lets_the_bake_end(engine: Engine) -> None:
 
 def test_ctrl_c_twice_leaves_and_the_next_run_resumes(engine: Engine) -> None:
     engine.bakes = {"a": "echo interrupted twice"}
-    process = engine.start("up", *QUIET)
+    understood = threading.Event()
 
-    def interrupt_twice() -> None:
-        os.kill(process.pid, signal.SIGINT)
-        time.sleep(1)
-        os.kill(process.pid, signal.SIGINT)
-        process.wait(timeout=120)
+    def interrupt_twice(cli: subprocess.Popen[str]) -> None:
+        cli.send_signal(signal.SIGINT)
+        understood.wait()  # Two signals that come together are one.
+        cli.send_signal(signal.SIGINT)
+        cli.wait()
 
-    engine.gate.act_at(count_to("SendCommand", 4), "before", interrupt_twice)
-    text = process.communicate(timeout=600)[0]
-    assert process.returncode != 0, text
+    process = engine.start_up(count_to("SendCommand", 4), "before", interrupt_twice)
+    assert process.stdout is not None
+    text = ""
+    for line in process.stdout:
+        text += line
+        if "press ^C again" in line:
+            understood.set()
+    assert process.wait() != 0, text
     launched = engine.count_launches()
 
     engine.unlock()
@@ -210,10 +217,8 @@ def test_destroy_leaves_nothing_even_of_a_run_that_was_killed_at_its_end(engine:
         ended += called == "TerminateInstances"
         return ended >= 2 and called == "DescribeInstances"
 
-    process = engine.start("up", *QUIET)
-    engine.gate.act_at(is_after_the_claim, "after", partial(kill_session, process.pid))
-    text = process.communicate(timeout=600)[0]
-    assert process.returncode == -signal.SIGKILL, text
+    status, text = finish(engine.start_up(is_after_the_claim, "after", kill_session))
+    assert status == -signal.SIGKILL, text
     engine.unlock()
     assert engine.count()["images"] == 2, "the state's, and the one that was claimed"
 

@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.ami_provider.engine import QUIET, Engine, kill_session, open_engine, order_faults
+from tests.ami_provider.engine import (
+    QUIET,
+    Engine,
+    finish,
+    kill_session,
+    open_engine,
+    order_faults,
+)
 from tests.ami_provider.gate import Moment
 from tests.program.conftest import LocalCloud
 from tests.program.conftest import cloud as cloud  # the fixture, by its name
@@ -57,6 +64,10 @@ def is_whole(engine: Engine) -> bool:
     return engine.count() == held and list(engine.outputs().values()) == engine.image_ids()
 
 
+def is_call(wanted: int, number: int, _action: str) -> bool:
+    return number == wanted
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_at_every_call(engine: Engine, moment: Moment, record_property: Record) -> None:
     start = time.monotonic()
@@ -64,11 +75,8 @@ def test_a_kill_at_every_call(engine: Engine, moment: Moment, record_property: R
     wrong = []
     for number, action in enumerate(calls, 1):
         engine.bakes = {"a": f"echo killed {moment} {number}"}
-        process = engine.start("up", *QUIET)
-        kill = partial(kill_session, process.pid)
-        engine.gate.act_at(lambda at, _action, to=number: at == to, moment, kill)  # type: ignore[misc]
-        process.communicate(timeout=600)
-        killed = process.returncode == -signal.SIGKILL
+        status, _ = finish(engine.start_up(partial(is_call, number), moment, kill_session))
+        killed = status == -signal.SIGKILL
         engine.unlock()
         engine.up()
         if not (killed and is_whole(engine)):
