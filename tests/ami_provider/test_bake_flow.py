@@ -22,6 +22,7 @@ from local_cloud.latency import Profile
 from local_cloud.machines.contract import Outcome, Script
 from local_cloud.machines.recorded import RecordedMachines
 from tests.ami_provider.clouds import EMPTY, ONE_AMI, SUBNETS, Bakery, extra, open_bakery
+from tests.local_cloud.samples import stop_clock
 
 
 @pytest.fixture
@@ -270,22 +271,23 @@ def test_a_wrong_clock_is_named(bakery: Bakery, monkeypatch: pytest.MonkeyPatch)
 def test_an_ami_that_completes_after_the_time_out_is_found_next_time(
     bakery: Bakery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bakery.cloud.latency.use(Profile(image_pending=6))
+    of_aws = stop_clock(bakery.cloud, image_pending=6)
     recipe = bakery.resolve()
-    clock = [0.0]
+    ours = [0.0]
     with monkeypatch.context() as patch:
 
         def sleep(seconds: float) -> None:
-            clock[0] += seconds
+            ours[0] += seconds
 
         patch.setattr(waiting, "sleep", sleep)
-        patch.setattr(waiting, "now", lambda: clock[0])
+        patch.setattr(waiting, "now", lambda: ours[0])
         with pytest.raises(ImagePendingError, match="not available after 1 min") as raised:
             bakery.bake(recipe, bakery.site(timeouts=Timeouts(image=1)))
     assert "finds this AMI and goes on" in raised.value.resolution
     assert bakery.count()["machines"] == 0
     assert bakery.count()["images"] == 1
 
+    of_aws.advance(6)
     bakery.bake(recipe)
 
     assert len(bakery.launches) == 2, "no second builder"

@@ -48,7 +48,7 @@ def bakery() -> Iterator[Bakery]:
         def provision_after_sabotage(job: Job, machine: Machine) -> dict[str, Any]:
             case = CASES.get(job.lineage.name)
             if case and case.sabotage:
-                run_command(job.aws, machine.id, case.sabotage, timeout_s=60, why="sabotage")
+                run_command(job.aws, machine.id, case.sabotage, timeout_s=600, why="sabotage")
             return provision(job, machine)
 
         patch.setattr(building, "provision", provision_after_sabotage)

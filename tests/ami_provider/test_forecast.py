@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -22,12 +22,14 @@ from ami_provider.recipe import AgentSettings, SystemUpdate
 from ami_provider.resolved import ResolvedRecipe
 from ami_provider.timings import Timings
 from local_cloud.clock import ManualClock
+from local_cloud.cloud import Cloud
 from local_cloud.faults import Fault, Faults
 from local_cloud.latency import Profile, profile_of, read_profile
 from local_cloud.machines.contract import Outcome, Script
 from local_cloud.machines.recorded import RecordedMachines
 from tests.ami_provider.account import Account
 from tests.ami_provider.clouds import Bakery, extra, open_bakery
+from tests.waiting import until
 
 GB = 10**9
 TOLERANCE = 0.25
@@ -38,10 +40,25 @@ STEPS = {
 """Seconds that a machine takes for steps of which no latency profile says anything."""
 
 
-class QuickClock(ManualClock):
-    """Its waiting threads look more often: a bake here has hundreds of waits."""
+class QuietClock(ManualClock):
+    """Knows who waits for it: once all do, the cloud has done all that was due."""
 
-    _LOOK_S = 0.004
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: dict[threading.Thread, float] = {}
+
+    def wait_until(self, moment: float, given_up: threading.Event) -> bool:
+        me = threading.current_thread()
+        self._waiting[me] = moment
+        try:
+            return super().wait_until(moment, given_up)
+        finally:
+            del self._waiting[me]
+
+    def is_quiet(self, cloud: Cloud) -> bool:
+        """Whether each of the cloud's threads waits for a time that is still to come."""
+        at_work = {one for one in cloud._threads if one.name != "batch scheduler"}
+        return all(self._waiting.get(one, 0.0) > self.now() for one in at_work)
 
 
 class Workshop:
@@ -115,13 +132,13 @@ class Workshop:
 
 @pytest.fixture
 def workshop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
-    clock, rest = QuickClock(), time.sleep
-
-    def sleep(seconds: float) -> None:
-        clock.advance(seconds)
-        rest(0.01)  # The cloud's own threads have to see it.
-
+    clock = QuietClock()
     with open_bakery(monkeypatch, real=False, clock=clock) as bakery:
+
+        def sleep(seconds: float) -> None:
+            clock.advance(seconds)
+            until(lambda: clock.is_quiet(bakery.cloud))
+
         monkeypatch.setattr(waiting, "sleep", sleep)
         monkeypatch.setattr(waiting, "now", clock.now)
         monkeypatch.setattr(stages, "time", SimpleNamespace(monotonic=clock.now))

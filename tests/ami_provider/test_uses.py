@@ -13,7 +13,7 @@ from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError
 from local_cloud.services.ec2_model import instances
 from tests.ami_provider.clouds import GROUP, PROFILE, SUBNETS, Bakery, extra, open_bakery
-from tests.waiting import PATIENT
+from tests.waiting import PATIENT, until
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +191,12 @@ def remove_environment(bakery: Bakery, name: str) -> None:
         found = batch.describe_compute_environments(computeEnvironments=[name])
         return next(iter(found["computeEnvironments"]), None)
 
-    def settled() -> bool | None:
+    def settled() -> bool:
         one = shown()
-        return None if one and one["status"].endswith("ING") else True
+        return not (one and one["status"].endswith("ING"))
 
-    waiting.wait_until(settled, timeout_s=60)
+    until(settled)
     batch.update_compute_environment(computeEnvironment=name, state="DISABLED")
-    waiting.wait_until(settled, timeout_s=60)
+    until(settled)
     batch.delete_compute_environment(computeEnvironment=name)
-    waiting.wait_until(lambda: None if shown() else True, timeout_s=60)
+    until(lambda: not shown())

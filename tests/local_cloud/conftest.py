@@ -88,7 +88,7 @@ class Process:
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.popen.poll() is None:
             self.popen.send_signal(number)
-        return self.popen.wait(timeout=60)
+        return self.popen.wait()
 
 
 @pytest.fixture
@@ -113,6 +113,6 @@ def local_cloud(*arguments: str, **environment: str) -> subprocess.CompletedProc
     kept = {name: value for name, value in os.environ.items() if name != "AWS_ENDPOINT_URL"}
     return subprocess.run(
         [sys.executable, "-m", "local_cloud", *arguments],
-        capture_output=True, text=True, timeout=120, env=kept | environment, check=False,
+        capture_output=True, text=True, env=kept | environment, check=False,
         cwd=Path(__file__).parents[2],
     )  # fmt: skip

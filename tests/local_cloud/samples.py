@@ -58,7 +58,7 @@ def wait_until(aws: Any, instance_id: str, state: str) -> dict[str, Any]:
         if shown["State"]["Name"] == state:
             return shown
         assert shown["State"]["Name"] != "terminated", shown["StateReason"]
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def stop_clock(cloud: Cloud, **figures: Any) -> ManualClock:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.local_cloud.conftest import Process, local_cloud
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SHOW = (
@@ -99,7 +100,7 @@ def test_two_runs_at_once_know_nothing_of_each_other(tmp_path: Path) -> None:
         )
         for mine, other in (("one", "two"), ("two", "one"))
     ]  # fmt: skip
-    assert [run.communicate(timeout=120)[0].strip() for run in runs] == ["one", "two"]
+    assert [run.communicate()[0].strip() for run in runs] == ["one", "two"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -108,21 +109,20 @@ def test_a_signal_to_run_reaches_the_command_and_ends_all(
 ) -> None:
     sign = tmp_path / "started"
     command = (
-        "import os, pathlib, signal, sys, time;"
+        "import os, pathlib, signal, sys;"
         " signal.signal(signal.SIGINT, lambda *_: sys.exit(42));"
         " signal.signal(signal.SIGTERM, lambda *_: sys.exit(43));"
         f" pathlib.Path({str(sign)!r}).write_text(os.environ['AWS_ENDPOINT_URL']);"
-        " time.sleep(60)"
+        " signal.pause()"
     )
     run = subprocess.Popen(
         [sys.executable, "-m", "local_cloud", "run", "--recorded", "--",
          "python", "-c", command],
         stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
-    while not (sign.exists() and sign.read_text()):
-        assert run.poll() is None
+    until(lambda: run.poll() is not None or (sign.exists() and sign.read_text()))
     run.send_signal(number)
-    assert run.wait(timeout=60) == {signal.SIGINT: 42, signal.SIGTERM: 43}[number]
+    assert run.wait() == {signal.SIGINT: 42, signal.SIGTERM: 43}[number]
     port = int(sign.read_text().rsplit(":", 1)[1])
     with pytest.raises(OSError, match=r"refused"):
         socket.create_connection(("127.0.0.1", port), timeout=5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from local_cloud.cloud import Cloud
 from local_cloud.machines.contract import CommandStatus, Outcome, Script
 from local_cloud.machines.recorded import RecordedMachines
 from tests.local_cloud.samples import error_code, launch, profile, wait_until
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -47,14 +47,15 @@ def send(aws: Any, instance_id: str, *lines: str, **params: Any) -> str:
 
 def end_of(aws: Any, command_id: str, instance_id: str) -> dict[str, Any]:
     """The invocation, once it is over."""
-    ssm = aws("ssm")
-    while True:
-        found: dict[str, Any] = ssm.get_command_invocation(
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = aws("ssm").get_command_invocation(
             CommandId=command_id, InstanceId=instance_id
         )
-        if found["Status"] not in ("Pending", "InProgress", "Delayed", "Cancelling"):
-            return found
-        time.sleep(0.02)
+        under_way = found["Status"] in ("Pending", "InProgress", "Delayed", "Cancelling")
+        return None if under_way else found
+
+    return until(look)
 
 
 def test_a_script_reaches_the_machine_as_it_was_sent(cloud: Cloud, aws: Any, managed: str) -> None:

@@ -17,7 +17,7 @@ from tests.local_cloud.samples import error_code
 def post(cloud: Cloud, body: str, headers: dict[str, str]) -> tuple[int, str]:
     request = urllib.request.Request(f"{cloud.endpoint}/", data=body.encode(), headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

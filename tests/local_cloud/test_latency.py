@@ -5,10 +5,8 @@ test moves.
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,7 @@ from local_cloud.latency import Latency, Profile, ProfileError, profile_of, read
 from local_cloud.latency.profile import names
 from tests.local_cloud.conftest import REGION, local_cloud
 from tests.local_cloud.samples import error_code, launch, machine, profile, stop_clock, wait_until
-
-
-def until(found: Callable[[], Any], wanted: Any) -> None:
-    """Look until it is as wanted; pytest's limit ends it."""
-    while found() != wanted:
-        time.sleep(0.02)
+from tests.waiting import PATIENT, until
 
 
 def test_a_machine_is_pending_until_its_time_has_come(cloud: Cloud, aws: Any) -> None:
@@ -136,7 +129,7 @@ def test_the_agent_is_offline_at_first_and_status_checks_initialize(cloud: Cloud
 
     assert status() == "Pending"
     clock.advance(40)
-    until(status, "Success")
+    until(lambda: status() == "Success")
     assert checks() == "ok"
 
 
@@ -153,8 +146,7 @@ def test_an_image_and_its_snapshots_are_pending_with_progress(cloud: Cloud, aws:
     def state() -> str:
         return str(ec2.describe_images(ImageIds=[image])["Images"][0]["State"])
 
-    while not any(one.due for one in cloud.store.table("ec2 snapshots").values()):
-        time.sleep(0.02)
+    until(lambda: any(one.due for one in cloud.store.table("ec2 snapshots").values()))
     clock.advance(50)
     assert state() == "pending"
     assert snapshot() == ("pending", "50%")
@@ -162,7 +154,7 @@ def test_an_image_and_its_snapshots_are_pending_with_progress(cloud: Cloud, aws:
         launch(aws, ImageId=image)
     assert error_code(caught.value) == "InvalidAMIID.Unavailable"
     clock.advance(51)
-    until(state, "available")
+    until(lambda: state() == "available")
     assert snapshot() == ("completed", "100%")
 
 
@@ -180,7 +172,7 @@ def test_snapshots_copies_and_volumes_are_pending(cloud: Cloud, aws: Any) -> Non
 
     assert state("volume", volume) == "creating"
     clock.advance(4)
-    until(lambda: state("volume", volume), "available")
+    until(lambda: state("volume", volume) == "available")
     snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
     assert state("snapshot", snapshot) == "pending"
     for method, asked in (
@@ -191,13 +183,13 @@ def test_snapshots_copies_and_volumes_are_pending(cloud: Cloud, aws: Any) -> Non
             getattr(ec2, method)(**asked)
         assert error_code(caught.value) == "IncorrectState"
     clock.advance(41)
-    until(lambda: state("snapshot", snapshot), "completed")
+    until(lambda: state("snapshot", snapshot) == "completed")
     image = ec2.create_image(InstanceId=launch(aws), Name="fast")["ImageId"]
-    until(lambda: state("image", image), "available")
+    until(lambda: state("image", image) == "available")
     copy = ec2.copy_image(SourceImageId=image, SourceRegion=REGION, Name="copy")["ImageId"]
     assert state("image", copy) == "pending"
     clock.advance(31)
-    until(lambda: state("image", copy), "available")
+    until(lambda: state("image", copy) == "available")
 
 
 def test_what_was_pending_is_finished_by_the_next_cloud(tmp_path: Path) -> None:
@@ -214,13 +206,12 @@ def test_what_was_pending_is_finished_by_the_next_cloud(tmp_path: Path) -> None:
         wait_until(aws, kept, "running")
         image = aws("ec2").create_image(InstanceId=kept, Name="slow", NoReboot=True)["ImageId"]
         aws("ec2").terminate_instances(InstanceIds=[gone])
-        while not any(one.due for one in first.store.table("ec2 snapshots").values()):
-            time.sleep(0.02)
+        until(lambda: any(one.due for one in first.store.table("ec2 snapshots").values()))
     clock = ManualClock()
     with Cloud(state=folder, real=False, clock=clock, say=lambda text: None) as second:
         ec2 = client_of(second.endpoint, "ec2")
         clock.advance(61)
-        until(lambda: ec2.describe_images(ImageIds=[image])["Images"][0]["State"], "available")
+        ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig=PATIENT)
         found = ec2.describe_instances(InstanceIds=[gone])["Reservations"][0]["Instances"][0]
         assert found["State"]["Name"] == "terminated"
 

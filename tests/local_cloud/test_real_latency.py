@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import boto3
@@ -13,6 +12,7 @@ from local_cloud.latency import profile_of
 from tests.local_cloud.conftest import REGION, client_of
 from tests.local_cloud.samples import launch, machine, profile, wait_until
 from tests.local_cloud.test_commands import end_of, send
+from tests.waiting import until
 
 pytestmark = pytest.mark.machines
 
@@ -34,8 +34,7 @@ def test_a_machine_under_a_slow_profile(real_cloud: Cloud) -> None:
     )  # fmt: skip
     made = launch(aws, IamInstanceProfile={"Name": profile(aws)})
     wait_until(aws, made, "running")
-    while not aws("ssm").describe_instance_information()["InstanceInformationList"]:
-        time.sleep(0.1)
+    until(lambda: aws("ssm").describe_instance_information()["InstanceInformationList"])
     volume = machine(aws, made)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
 
     def initialization() -> Any:

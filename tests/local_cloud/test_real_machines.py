@@ -16,7 +16,7 @@ from local_cloud.cloud import Cloud
 from tests.local_cloud.conftest import Process, client_of, local_cloud
 from tests.local_cloud.samples import launch, profile, wait_until
 from tests.local_cloud.test_commands import end_of, send
-from tests.waiting import PATIENT
+from tests.waiting import PATIENT, until
 
 pytestmark = pytest.mark.machines
 
@@ -74,11 +74,11 @@ def managed(aws: Any) -> str:
 
 
 def wait_until_online(aws: Any, *ids: str) -> None:
-    ssm = aws("ssm")
-    online: set[str] = set()
-    while not set(ids) <= online:
-        found = ssm.describe_instance_information()["InstanceInformationList"]
-        online = {one["InstanceId"] for one in found}
+    def online() -> set[str]:
+        found = aws("ssm").describe_instance_information()["InstanceInformationList"]
+        return {one["InstanceId"] for one in found}
+
+    until(lambda: set(ids) <= online())
 
 
 def test_the_aws_cli_reads_back_from_the_image_what_a_command_wrote() -> None:
@@ -242,7 +242,7 @@ def test_run_leaves_no_folder_behind() -> None:
     ask = "import json, os; print(json.dumps(os.environ['PULUMI_BACKEND_URL']))"
     ran = subprocess.run(
         [sys.executable, "-m", "local_cloud", "run", "--", "python", "-c", ask],
-        capture_output=True, text=True, check=True, timeout=300,
+        capture_output=True, text=True, check=True,
         env={k: v for k, v in os.environ.items() if k != "AWS_ENDPOINT_URL"},
         cwd=Path(__file__).parents[2],
     )  # fmt: skip

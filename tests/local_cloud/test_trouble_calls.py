@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -15,6 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from local_cloud.cloud import Cloud
 from local_cloud.faults import Faults, FaultsFileError, parse_faults
 from tests.local_cloud.samples import error_code, launch, machine
+from tests.waiting import until
 
 
 def order(cloud: Cloud, *entries: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ def control(cloud: Cloud, method: str, path: str, body: Any = None) -> tuple[int
         data=None if body is None else json.dumps(body).encode(),
     )  # fmt: skip
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -45,8 +45,7 @@ def test_a_late_answer_comes_after_the_client_has_gone_and_the_effect_is_there(
     hasty = aws("ec2", read_timeout=1)
     with pytest.raises(ReadTimeoutError):
         hasty.create_security_group(GroupName="g", Description="g")
-    while not groups(aws):  # pytest's limit ends it
-        time.sleep(0.05)
+    until(lambda: groups(aws))
     assert groups(aws) == ["g"]
 
 
@@ -213,6 +212,6 @@ def test_a_hang_does_not_hold_up_the_end_of_the_cloud() -> None:
 
 def control_quietly(url: str) -> None:
     try:
-        urllib.request.urlopen(url, timeout=60).close()
+        urllib.request.urlopen(url, timeout=300).close()
     except OSError:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -15,7 +14,9 @@ from local_cloud.inventory import take_inventory
 from local_cloud.services.ec2_metadata import metadata_of
 from tests.local_cloud.conftest import client_of
 from tests.local_cloud.samples import launch, machine, profile, stop_clock, wait_until
+from tests.local_cloud.test_commands import end_of, send
 from tests.local_cloud.test_trouble_calls import control
+from tests.waiting import until
 
 SPOT = {"InstanceMarketOptions": {"MarketType": "spot"}}
 
@@ -164,9 +165,12 @@ def test_an_impaired_machine_runs_and_answers_nothing(cloud: Cloud, aws: Any) ->
             InstanceIds=[one], DocumentName="AWS-RunShellScript", Parameters={"commands": ["true"]}
         )
     aws("ec2").reboot_instances(InstanceIds=[one])
-    while shown["SystemStatus"]["Status"] != "ok":  # pytest's limit ends it
-        time.sleep(0.05)
-        shown = aws("ec2").describe_instance_status(InstanceIds=[one])["InstanceStatuses"][0]
+
+    def system() -> str:
+        (found,) = aws("ec2").describe_instance_status(InstanceIds=[one])["InstanceStatuses"]
+        return str(found["SystemStatus"]["Status"])
+
+    until(lambda: system() == "ok")
 
 
 def test_a_persistent_request_that_stops_is_stopped_and_disabled(cloud: Cloud, aws: Any) -> None:
@@ -203,24 +207,16 @@ def test_a_control_call_that_cannot_be_done_says_why(
     assert control(cloud, "PUT", "machines/i-0", body)[0] == 404
 
 
-def run(ssm: Any, instance_id: str, script: str) -> dict[str, Any]:
-    sent = ssm.send_command(
-        InstanceIds=[instance_id], DocumentName="AWS-RunShellScript",
-        Parameters={"commands": [script]},
-    )["Command"]["CommandId"]  # fmt: skip
-    while True:
-        found = ssm.list_command_invocations(CommandId=sent)["CommandInvocations"]
-        if found and found[0]["Status"] not in ("Pending", "InProgress"):
-            return dict(ssm.get_command_invocation(CommandId=sent, InstanceId=instance_id))
-        time.sleep(0.05)
+def run(aws: Any, instance_id: str, script: str) -> dict[str, Any]:
+    return end_of(aws, send(aws, instance_id, script), instance_id)
 
 
 def test_a_full_disk_fails_the_scripts_of_a_recorded_machine(cloud: Cloud, aws: Any) -> None:
     one = launch(aws, IamInstanceProfile={"Name": profile(aws)})
     wait_until(aws, one, "running")
-    assert run(aws("ssm"), one, "true")["Status"] == "Success"
+    assert run(aws, one, "true")["Status"] == "Success"
     control(cloud, "PUT", f"machines/{one}", {"fault": "fill-disk"})
-    ran = run(aws("ssm"), one, "true")
+    ran = run(aws, one, "true")
     assert ran["Status"] == "Failed"
     assert "No space left on device" in ran["StandardErrorContent"]
 
@@ -237,11 +233,10 @@ def test_real_machines_read_their_notice_and_feel_their_full_disk(real_cloud: Cl
     )  # fmt: skip
     one = launch(aws, **SPOT, IamInstanceProfile={"Name": profile(aws)})
     wait_until(aws, one, "running")
-    while not aws("ssm").describe_instance_information()["InstanceInformationList"]:
-        time.sleep(0.1)
-    assert run(aws("ssm"), one, ": before it is full")["Status"] == "Success"
+    until(lambda: aws("ssm").describe_instance_information()["InstanceInformationList"])
+    assert run(aws, one, ": before it is full")["Status"] == "Success"
     ran = run(
-        aws("ssm"),
+        aws,
         one,
         "head -c 33554432 /dev/zero > /var/more || { rm /var/more /var/.filled; sync; exit 1; }",
     )
@@ -256,7 +251,7 @@ def test_real_machines_read_their_notice_and_feel_their_full_disk(real_cloud: Cl
         'curl -fsS -H "X-aws-ec2-metadata-token: $token"'
         " http://169.254.169.254/latest/meta-data/spot/instance-action"
     )
-    told = run(aws("ssm"), one, ask)
+    told = run(aws, one, ask)
     assert told["Status"] == "Success", told
     assert json.loads(told["StandardOutputContent"])["action"] == "terminate", told
     clock.advance(121)

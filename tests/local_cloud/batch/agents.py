@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from local_cloud.machines.contract import Outcome, Script
 from local_cloud.machines.recorded import RecordedMachines
 from local_cloud.services.batch_job_model import cancel_event
-from tests.local_cloud.batch.conftest import World, wait_for
+from tests.local_cloud.batch.conftest import World
+from tests.waiting import until
 
 IMAGE = "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/batch-processor:latest"
 NEEDS = [{"type": "VCPU", "value": "4"}, {"type": "MEMORY", "value": "1024"}]
@@ -101,12 +103,20 @@ class Work:
 
     def until(self, job_id: str, *statuses: str) -> dict[str, Any]:
         """The job once it has one of the statuses."""
+        return self.when(job_id, lambda job: job["status"] in statuses)
 
-        def look() -> dict[str, Any]:
-            return next(one for one in [self.job(job_id)] if one["status"] in statuses)
+    def when(self, job_id: str, true: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """The job once this holds for it."""
 
-        found: dict[str, Any] = wait_for(look)
-        return found
+        def look() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            return job if true(job) else None
+
+        return until(look)
+
+    def tried_again(self, job_id: str) -> dict[str, Any]:
+        """The job once it runs in another attempt."""
+        return self.when(job_id, lambda job: job["status"] == "RUNNING" and job["attempts"])
 
     def ended(self, job_id: str) -> dict[str, Any]:
         return self.until(job_id, "SUCCEEDED", "FAILED")

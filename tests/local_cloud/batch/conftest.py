@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import boto3
 import pytest
 
 from local_cloud.cloud import Cloud
+from tests.waiting import until
 
 BASE_IMAGE = "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
-#: Far above what anything takes: it only ends a test that would never end.
-LONGEST_S = 300.0
 SUBNET = "subnet-0a10ca10000000001"
 GROUP = "sg-0a10ca1000000000f"
 
@@ -63,27 +61,12 @@ class World:
         return self.settled(name)
 
     def settled(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = wait_for(
-            lambda: next(
-                each
-                for each in self.batch.describe_compute_environments(computeEnvironments=[name])[
-                    "computeEnvironments"
-                ]
-                if each["status"] in ("VALID", "INVALID")
-            )
-        )
-        return found
+        def look() -> dict[str, Any] | None:
+            found = self.batch.describe_compute_environments(computeEnvironments=[name])
+            named: list[dict[str, Any]] = found["computeEnvironments"]
+            return next((one for one in named if one["status"] in ("VALID", "INVALID")), None)
 
-
-def wait_for(look: Callable[[], Any]) -> Any:
-    """What `look` gives once it gives something; it may raise StopIteration until then."""
-    until = time.monotonic() + LONGEST_S
-    while time.monotonic() < until:
-        try:
-            return look()
-        except StopIteration:
-            time.sleep(0.05)
-    raise AssertionError("what was waited for did not come about")
+        return until(look)
 
 
 @pytest.fixture(scope="module")

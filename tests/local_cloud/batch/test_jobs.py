@@ -13,7 +13,8 @@ from local_cloud.faults import Fault, Faults
 from local_cloud.services.batch_attempts import tries_again
 from local_cloud.services.batch_job_model import jobs
 from tests.local_cloud.batch.agents import IMAGE, Work, register, set_up
-from tests.local_cloud.batch.conftest import make_world, wait_for
+from tests.local_cloud.batch.conftest import make_world
+from tests.waiting import until
 
 HOST_LOST = [
     {"onStatusReason": "Host EC2*", "action": "RETRY"},
@@ -169,11 +170,7 @@ def test_a_job_whose_machine_is_terminated_goes_on_to_another_one(work: Work) ->
     job_id = work.submit(retryStrategy=retry)
     first = work.machine_of(work.until(job_id, "RUNNING"))["InstanceId"]
     work.world.ec2.terminate_instances(InstanceIds=[first])
-
-    def tried_again() -> Any:
-        return next(one for one in [work.until(job_id, "RUNNING")] if one["attempts"])
-
-    second = wait_for(tried_again)
+    second = work.tried_again(job_id)
     assert second["attempts"][0]["statusReason"] == f"Host EC2 (instance {first}) terminated."
     assert work.machine_of(second)["InstanceId"] != first
     work.agent.hold.set()
@@ -225,11 +222,7 @@ def test_a_job_without_capacity_waits_and_says_why_and_can_be_cancelled(work: Wo
     )
     work.world.cloud.faults = Faults([short])
     job_id = work.submit()
-
-    def said() -> Any:
-        return next(one for one in [work.job(job_id)] if "CAPACITY" in one.get("statusReason", ""))
-
-    waiting = wait_for(said)
+    waiting = work.when(job_id, lambda job: "CAPACITY" in job.get("statusReason", ""))
     assert waiting["status"] == "RUNNABLE"
     assert waiting["statusReason"].endswith("for instance type [g5.xlarge]")
     work.batch.cancel_job(jobId=job_id, reason="not today")
@@ -268,7 +261,7 @@ def test_a_job_waits_for_a_disabled_environment_and_says_so(work: Work) -> None:
 
 def said_of(work: Work, job_id: str) -> str:
     """The reason that a waiting job gives, once it gives one."""
-    found = wait_for(lambda: next(j for j in [work.job(job_id)] if j.get("statusReason")))
+    found = work.when(job_id, lambda job: job.get("statusReason"))
     assert found["status"] == "RUNNABLE"
     return str(found["statusReason"])
 
@@ -279,7 +272,7 @@ def test_a_queue_cancels_jobs_that_wait_too_long_for_its_reason(work: Work) -> N
     work.batch.update_job_queue(jobQueue="work", jobStateTimeLimitActions=[limit])
     wanted = [{"type": "MEMORY", "value": "999999"}]
     job_id = work.submit(containerOverrides={"resourceRequirements": wanted})
-    wait_for(lambda: next(one for one in [work.job(job_id)] if one.get("statusReason")))
+    work.when(job_id, lambda job: job.get("statusReason"))
     jobs(work.world.cloud)[job_id].timeline["runnable"] -= 600
     job = work.ended(job_id)
     assert job["statusReason"] == f"Canceled by JobStateTimeLimit action due to reason: {reason}"
@@ -326,10 +319,6 @@ def test_a_disabled_queue_takes_no_job_and_a_deleted_one_ends_its_jobs(work: Wor
     work.batch.update_job_queue(jobQueue="work", state="DISABLED")
     wanted = {"jobName": "one", "jobQueue": "work", "jobDefinition": "job"}
     assert error_of(work.batch.submit_job, **wanted)[0] == "ClientException"
-    wait_for(
-        lambda: next(
-            one for one in work.batch.describe_job_queues()["jobQueues"] if one["status"] == "VALID"
-        )
-    )
+    until(lambda: work.batch.describe_job_queues()["jobQueues"][0]["status"] == "VALID")
     work.batch.delete_job_queue(jobQueue="work")
     assert work.ended(job_id)["statusReason"] == "Job queue is deleted"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,18 +10,13 @@ import pytest
 from local_cloud.clock import ManualClock
 from local_cloud.latency import profile_of
 from tests.local_cloud.batch.conftest import World, make_world
+from tests.waiting import until
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     with make_world() as one:
         yield one
-
-
-def until(look: Callable[[], bool]) -> None:
-    """Look until it is so; pytest's limit ends it."""
-    while not look():
-        time.sleep(0.02)
 
 
 def test_environments_and_queues_change_when_their_time_has_come(world: World) -> None:

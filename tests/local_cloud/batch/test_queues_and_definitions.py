@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.waiting import until
+
 CONTAINER: dict[str, Any] = {
     "image": "123456789012.dkr.ecr.ap-northeast-2.amazonaws.com/app@sha256:" + "0" * 64,
     "resourceRequirements": [
@@ -30,14 +32,11 @@ def error_of(call: Any, **params: Any) -> tuple[str, str]:
 
 
 def queue(world: Any, name: str) -> dict[str, Any]:
-    import time
+    def look() -> dict[str, Any] | None:
+        found: list[dict[str, Any]] = world.batch.describe_job_queues(jobQueues=[name])["jobQueues"]
+        return next((one for one in found if one["status"] == "VALID"), None)
 
-    for _ in range(6000):
-        found = world.batch.describe_job_queues(jobQueues=[name])["jobQueues"]
-        if found and found[0]["status"] == "VALID":
-            return dict(found[0])
-        time.sleep(0.05)
-    raise AssertionError(f"queue {name} did not become VALID")
+    return until(look)
 
 
 def test_a_queue_lives_and_ends(world: Any, environment: str) -> None:

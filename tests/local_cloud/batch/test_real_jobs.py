@@ -13,8 +13,8 @@ from local_cloud.faults import Fault, Faults
 from local_cloud.seed import REPOSITORY, seed_image
 from local_cloud.timelines import job_timelines
 from tests.local_cloud.batch.agents import Work, register, set_up
-from tests.local_cloud.batch.conftest import make_world, wait_for
-from tests.waiting import PATIENT
+from tests.local_cloud.batch.conftest import make_world
+from tests.waiting import PATIENT, until
 
 pytestmark = pytest.mark.machines
 
@@ -69,11 +69,11 @@ def command(work: Work, machine: str, script: str) -> str:
         InstanceIds=[machine], DocumentName="AWS-RunShellScript", Parameters={"commands": [script]}
     )["Command"]["CommandId"]
 
-    def ended() -> Any:
-        found = ssm.get_command_invocation(CommandId=sent, InstanceId=machine)
-        return next(one for one in [found] if one["Status"] not in ("Pending", "InProgress"))
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = ssm.get_command_invocation(CommandId=sent, InstanceId=machine)
+        return None if found["Status"] in ("Pending", "InProgress") else found
 
-    said = wait_for(ended)
+    said = until(ended)
     assert said["Status"] == "Success", said
     return str(said["StandardOutputContent"])
 
@@ -214,7 +214,7 @@ def test_terminating_a_job_stops_its_container(work: Work, baked: str) -> None:
     obeys = "trap 'echo told; exit 5' TERM; echo up; while :; do sleep 0.1; done"
     job_id = work.submit(containerOverrides={"command": ["sh", "-c", obeys]})
     running = work.until(job_id, "RUNNING")
-    wait_for(lambda: next(line for line in log(work, running) if line == "up"))
+    until(lambda: "up" in log(work, running))
     work.batch.terminate_job(jobId=job_id, reason="enough")
     job = work.ended(job_id)
     assert (job["status"], job["statusReason"]) == ("FAILED", "enough")

@@ -14,8 +14,9 @@ from local_cloud.services.batch_job_model import hosts, jobs
 from local_cloud.services.batch_model import environments, queues
 from local_cloud.services.ec2_model import instances
 from tests.local_cloud.batch.agents import set_up
-from tests.local_cloud.batch.conftest import make_world, wait_for
+from tests.local_cloud.batch.conftest import make_world
 from tests.local_cloud.conftest import local_cloud
+from tests.waiting import until
 
 KEY = ("123456789012", "ap-northeast-2", "kept")
 
@@ -77,11 +78,7 @@ def test_a_job_that_ran_when_the_cloud_ended_lost_its_machine_and_is_tried_again
         later = work.submit(dependsOn=[{"jobId": job_id}])
     with Cloud(state=tmp_path, real=False, say=lambda _: None) as cloud:
         assert isinstance(cloud.machines, RecordedMachines)
-
-        def ended() -> Any:
-            return next(one for one in [jobs(cloud)[later]] if one.status == "SUCCEEDED")
-
-        wait_for(ended)
+        until(lambda: jobs(cloud)[later].status == "SUCCEEDED")
         (job,) = client(cloud).describe_jobs(jobs=[job_id])["jobs"]
         assert job["status"] == "SUCCEEDED"
         before, after = job["attempts"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +11,8 @@ from botocore.exceptions import ClientError
 from local_cloud.batch_settings import AmiReading
 from local_cloud.services.batch_job_model import hosts
 from tests.local_cloud.batch.agents import NEEDS, Work, set_up
-from tests.local_cloud.batch.conftest import make_world, wait_for
-from tests.waiting import PATIENT
+from tests.local_cloud.batch.conftest import make_world
+from tests.waiting import PATIENT, until
 
 RETRY = {"attempts": 2, "evaluateOnExit": [{"onStatusReason": "Host EC2*", "action": "RETRY"}]}
 
@@ -112,19 +111,13 @@ def test_an_ami_that_is_gone_makes_the_environment_invalid_with_ec2s_reason(work
     assert work.world.settled("ce")["status"] == "VALID"
     work.world.ec2.deregister_image(ImageId=new)
     job_id = work.submit()
-
-    def invalid() -> Any:
-        return next(one for one in [environment(work)] if one["status"] == "INVALID")
-
-    assert wait_for(invalid)["statusReason"] == (
+    until(lambda: environment(work)["status"] == "INVALID")
+    assert environment(work)["statusReason"] == (
         "CLIENT_ERROR - You must use a valid fully-formed launch template."
         f" The image id '[{new}]' does not exist"
     )
-
-    def waits() -> Any:
-        return next(one for one in [work.job(job_id)] if "ACTION" in one.get("statusReason", ""))
-
-    assert wait_for(waits)["status"] == "RUNNABLE"
+    waiting = work.when(job_id, lambda job: "ACTION" in job.get("statusReason", ""))
+    assert waiting["status"] == "RUNNABLE"
     update(work, named(work.world.image))
     assert work.ended(job_id)["status"] == "SUCCEEDED"
     assert work.world.settled("ce")["status"] == "VALID"
@@ -160,11 +153,7 @@ def test_jobs_beyond_the_update_policy_lose_their_machine_and_are_tried_again(
     job_id = work.submit(retryStrategy=RETRY)
     first = work.machine_of(work.until(job_id, "RUNNING"))["InstanceId"]
     update(work, named(new), updatePolicy=policy)
-
-    def tried_again() -> Any:
-        return next(one for one in [work.until(job_id, "RUNNING")] if one["attempts"])
-
-    again = wait_for(tried_again)
+    again = work.tried_again(job_id)
     assert again["attempts"][0]["statusReason"] == f"Host EC2 (instance {first}) terminated."
     assert work.machine_of(again)["ImageId"] == new
     assert work.world.settled("ce")["status"] == "VALID"
@@ -177,7 +166,7 @@ def test_a_machine_is_used_again_then_let_go_when_idle(work: Work) -> None:
     second = work.machine_of(work.ended(work.submit("second")))["InstanceId"]
     assert first == second
     work.world.cloud.batch.idle_s = 0.1
-    wait_for(lambda: next(one for one in [work.machines("terminated")] if one))
+    until(lambda: work.machines("terminated"))
     assert work.machines() == []
 
 
@@ -191,7 +180,8 @@ def test_jobs_share_a_machine_as_far_as_they_fit_and_vcpus_are_limited(work: Wor
     whole = [work.submit(f"whole-{n}") for n in range(4)]  # 16 vCPUs: room for three more
     for job_id in whole[:3]:
         work.until(job_id, "RUNNING")
-    time.sleep(0.5)
+    work.until(whole[3], "RUNNABLE")
+    work.until(work.submit("later"), "RUNNABLE")  # Batch has looked at those before it since
     assert work.job(whole[3])["status"] == "RUNNABLE"
     assert len(work.machines()) == 4
     work.agent.hold.set()
@@ -199,11 +189,7 @@ def test_jobs_share_a_machine_as_far_as_they_fit_and_vcpus_are_limited(work: Wor
 
 
 def settled_queue(work: Work) -> None:
-    def valid() -> Any:
-        shown = work.batch.describe_job_queues(jobQueues=["work"])["jobQueues"]
-        return next(one for one in shown if one["status"] == "VALID")
-
-    wait_for(valid)
+    until(lambda: work.batch.describe_job_queues()["jobQueues"][0]["status"] == "VALID")
 
 
 def test_a_disabled_environment_lets_its_jobs_run_and_takes_no_new_ones(work: Work) -> None:
@@ -236,17 +222,12 @@ def test_an_environment_deleted_under_a_running_job_takes_its_machine_along(work
     assert work.job(job_id)["status"] == "RUNNING"
     work.batch.delete_compute_environment(computeEnvironment="ce")
 
-    def gone() -> Any:
+    def names() -> list[str]:
         found = work.batch.describe_compute_environments()["computeEnvironments"]
-        return next(True for names in [[one["computeEnvironmentName"] for one in found]]
-                    if names == ["other"])  # fmt: skip
+        return [one["computeEnvironmentName"] for one in found]
 
-    wait_for(gone)
-
-    def again() -> Any:
-        return next(one for one in [work.until(job_id, "RUNNING")] if one["attempts"])
-
-    (lost,) = wait_for(again)["attempts"]
+    until(lambda: names() == ["other"])
+    (lost,) = work.tried_again(job_id)["attempts"]
     assert lost["statusReason"] == f"Host EC2 (instance {first}) terminated."
     work.agent.hold.set()
     assert work.ended(job_id)["status"] == "SUCCEEDED"
@@ -255,24 +236,19 @@ def test_an_environment_deleted_under_a_running_job_takes_its_machine_along(work
 def test_the_least_vcpus_are_kept_and_an_environments_machines_end_with_it() -> None:
     with make_world() as world:
         work = set_up(world, minvCpus=4)
-        wait_for(lambda: next(one for one in [work.machines()] if one))
+        until(work.machines)
         assert len(work.machines()) == 1
         for thing, name in (("job_queue", "work"), ("compute_environment", "ce")):
             key = "".join(part.title() for part in thing.split("_"))
             key = key[0].lower() + key[1:]
             getattr(work.batch, f"update_{thing}")(**{key: name, "state": "DISABLED"})
 
-            def settled(thing: str = thing, key: str = key) -> Any:
-                shown = getattr(work.batch, f"describe_{thing}s")()[f"{key}s"][0]
-                return next(one for one in [shown] if one["status"] == "VALID")
-
-            wait_for(settled)
-            getattr(work.batch, f"delete_{thing}")(**{key: name})
-
-            def gone(thing: str = thing, key: str = key) -> Any:
+            def statuses(thing: str = thing, key: str = key) -> list[str]:
                 shown = getattr(work.batch, f"describe_{thing}s")()[f"{key}s"]
-                return next(one for one in [True] if not shown)
+                return [one["status"] for one in shown]
 
-            wait_for(gone)
+            until(lambda: statuses() == ["VALID"])
+            getattr(work.batch, f"delete_{thing}")(**{key: name})
+            until(lambda: statuses() == [])
         assert work.machines("pending", "running", "shutting-down", "stopped") == []
         assert hosts(world.cloud) == {}

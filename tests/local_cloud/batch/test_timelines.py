@@ -26,7 +26,7 @@ def work() -> Iterator[Work]:
 def put(work: Work, settings: Any) -> dict[str, Any]:
     url = f"{work.world.cloud.endpoint}/_local_cloud/batch"
     asked = urllib.request.Request(url, json.dumps(settings).encode(), method="PUT")
-    with urllib.request.urlopen(asked, timeout=30) as answer:
+    with urllib.request.urlopen(asked, timeout=300) as answer:
         said: dict[str, Any] = json.load(answer)
     return said
 

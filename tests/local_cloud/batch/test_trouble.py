@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from local_cloud.clock import ManualClock
-from local_cloud.latency import profile_of
 from local_cloud.machines.contract import Outcome, Script
 from local_cloud.services.batch_job_model import hosts
 from tests.local_cloud.batch.agents import Work, set_up
-from tests.local_cloud.batch.conftest import make_world, wait_for
+from tests.local_cloud.batch.conftest import make_world
+from tests.local_cloud.samples import stop_clock
+from tests.waiting import until
 
 UP = ("pending", "running", "stopping", "stopped")
 
@@ -41,7 +41,7 @@ def fails_once(work: Work, at: str) -> None:
 def none_left(work: Work) -> list[Any]:
     """Wait until the environment has let all its machines go; what is up of any kind then."""
     work.world.cloud.batch.idle_s = 0.0
-    wait_for(lambda: next(iter([] if hosts(work.world.cloud) else [True])))
+    until(lambda: not hosts(work.world.cloud))
     return work.machines(*UP)
 
 
@@ -63,11 +63,7 @@ def test_a_machine_that_is_stopped_is_terminated_and_its_job_gets_another(work: 
     job_id = work.submit(retryStrategy={"attempts": 2})
     first = work.machine_of(work.until(job_id, "RUNNING"))["InstanceId"]
     work.world.ec2.stop_instances(InstanceIds=[first])
-
-    def ended() -> Any:
-        return next(one for one in work.machines("terminated") if one["InstanceId"] == first)
-
-    wait_for(ended)
+    until(lambda: first in {one["InstanceId"] for one in work.machines("terminated")})
     work.agent.hold.set()
     job = work.ended(job_id)
     assert job["status"] == "SUCCEEDED"
@@ -78,20 +74,19 @@ def test_a_machine_that_is_stopped_is_terminated_and_its_job_gets_another(work: 
 def test_a_machine_on_its_way_at_an_update_is_let_go(work: Work) -> None:
     """Also where the update ends jobs at once: the old machine is not there yet to be ended."""
     cloud = work.world.cloud
-    cloud.latency.clock = clock = ManualClock()
-    cloud.latency.use(profile_of({"batch_scaling": 10}))
+    clock = stop_clock(cloud, batch_scaling=10)
     job_id = work.submit()
 
-    def planned(generation: int) -> Any:
-        return next(one for one in list(hosts(cloud).values()) if one.generation == generation)
+    def planned(generation: int) -> bool:
+        return any(one.generation == generation for one in list(hosts(cloud).values()))
 
-    wait_for(lambda: planned(1))
+    until(lambda: planned(1))
     work.batch.update_compute_environment(
         computeEnvironment="ce",
         computeResources={"tags": {"of": "update"}},
         updatePolicy={"terminateJobsOnUpdate": True},
     )
-    wait_for(lambda: planned(2))
+    until(lambda: planned(2))
     clock.advance(11)
     assert work.ended(job_id)["status"] == "SUCCEEDED"
     assert none_left(work) == []
@@ -104,15 +99,12 @@ def test_minvcpus_can_be_raised_alone_and_lowered_again(work: Work) -> None:
             computeEnvironment="ce", computeResources={"minvCpus": least}
         )
 
-    def running(count: int) -> Any:
-        return wait_for(lambda: next(iter([True] if len(work.machines()) == count else [])))
-
     work.world.cloud.batch.idle_s = 0.0
     update(8)
-    running(2)
+    until(lambda: len(work.machines()) == 2)
     work.world.settled("ce")
     update(4)
-    running(1)
+    until(lambda: len(work.machines()) == 1)
     work.world.settled("ce")
     update(0)
     assert none_left(work) == []

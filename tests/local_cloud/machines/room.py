@@ -7,8 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +22,10 @@ from local_cloud.machines.contract import (
     Outcome,
     Script,
 )
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-#: Nothing here is expected to take long; what does is broken, and this only ends the test.
-PATIENCE_S = 60.0
 
 #: Lines for a machine: `thin:1`, an image that holds nothing and runs with the machine's own /usr.
 MAKE_IMAGE = """
@@ -37,14 +34,6 @@ ln -s usr/bin bin; ln -s usr/lib lib; ln -s usr/lib64 lib64
 tar c . | docker import - thin:1 > /dev/null
 in_container() { docker run --rm -v /usr:/usr:ro "$@"; }
 """
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    """Block until it holds; the test fails when it never does."""
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -113,13 +102,13 @@ class Room:
         return spec
 
     def wait_online(self, spec: MachineSpec) -> None:
-        wait_until(lambda: self.machines.agent_is_online(spec.instance_id), "the agent is online")
+        until(lambda: self.machines.agent_is_online(spec.instance_id))
 
     def run(
         self,
         spec: MachineSpec,
         *lines: str,
-        timeout_s: float = PATIENCE_S,
+        timeout_s: float = 3600,
         cancel: threading.Event | None = None,
         working_directory: str | None = None,
         environment: dict[str, str] | None = None,

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from local_cloud.machines.contract import MachineError, MachineSpec
-from tests.local_cloud.machines.room import MAKE_IMAGE, Room, wait_until
+from tests.local_cloud.machines.room import MAKE_IMAGE, Room
+from tests.waiting import until
 
 pytestmark = pytest.mark.machines
 
@@ -84,7 +85,7 @@ def test_without_a_gpu_there_is_no_driver_tool(room: Room) -> None:
 def test_power_off_from_inside_is_told(room: Room) -> None:
     machine = room.boot()
     room.run(machine, "systemd-run --quiet systemctl poweroff")
-    wait_until(lambda: machine.instance_id in room.powered_off, "the machine says it is off")
+    until(lambda: machine.instance_id in room.powered_off)
     assert not room.machines.is_up(machine.instance_id)
     assert not room.machines.agent_is_online(machine.instance_id)
     assert room.run(machine, "true").exit_code == -1
@@ -93,11 +94,11 @@ def test_power_off_from_inside_is_told(room: Room) -> None:
 
 def test_a_shutdown_can_be_planned_and_taken_back(room: Room) -> None:
     machine = room.boot()
-    room.says(machine, "shutdown -h +1", "shutdown -c", "shutdown -h +60")
+    room.says(machine, "shutdown -h +30", "shutdown -c", "shutdown -h +60")
     planned = room.says(machine, "cat /run/systemd/shutdown/scheduled")
     assert "MODE=poweroff" in planned
     room.says(machine, "systemd-run --quiet shutdown -h now")
-    wait_until(lambda: machine.instance_id in room.powered_off, "the machine says it is off")
+    until(lambda: machine.instance_id in room.powered_off)
     room.end(machine)
 
 
@@ -125,7 +126,7 @@ def test_a_reboot_from_either_side_boots_again(room: Room) -> None:
         outcome = room.run(machine, "cat /proc/sys/kernel/random/boot_id")
         return outcome.exit_code == 0 and outcome.stdout.decode().strip() not in boots
 
-    wait_until(booted_again, "a third boot")
+    until(booted_again)
     assert boots[0] != boots[1]
     assert room.machines.is_up(machine.instance_id)
     assert machine.instance_id not in room.powered_off

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.machines.contract import GIB, ColdReads
-from tests.local_cloud.machines.room import Room, wait_until
+from local_cloud.machines.contract import GIB, ColdReads, MachineSpec
+from tests.local_cloud.machines.room import Room
+from tests.waiting import until
 
 pytestmark = pytest.mark.machines
 
@@ -28,16 +29,17 @@ def servers() -> list[str]:
     return found
 
 
-def wait_until_quiet(room: Room, volume_id: str) -> None:
-    """Wait until nothing that boots touches cold blocks any more."""
+def wait_until_quiet(room: Room, machine: MachineSpec) -> None:
+    """Wait until the machine is up whole, and nothing touches cold blocks any more."""
+    assert room.says(machine, "systemctl is-system-running --wait") == "running"
     seen: list[int] = []
 
     def quiet() -> bool:
-        seen.append(room.disks.cold_bytes(volume_id)[1])
+        seen.append(room.disks.cold_bytes(machine.root_volume_id)[1])
         time.sleep(0.2)
         return len(seen) > 10 and len(set(seen[-10:])) == 1
 
-    wait_until(quiet, "the machine leaves its disk alone")
+    until(quiet)
 
 
 def test_a_machine_on_a_cold_volume(room: Room) -> None:
@@ -53,7 +55,7 @@ def test_a_machine_on_a_cold_volume(room: Room) -> None:
 
     machine = room.boot("vol-cold")
     assert servers()
-    wait_until_quiet(room, "vol-cold")
+    wait_until_quiet(room, machine)
     before = room.disks.cold_bytes("vol-cold")[1]
     started = time.monotonic()
     room.says(machine, "dd if=/opt/data of=/dev/null bs=1M iflag=direct")
@@ -86,12 +88,12 @@ def test_a_cold_volume_stays_as_warm_as_it_was_over_a_stop(room: Room) -> None:
         "vol-stopped", size_gib=30, snapshot_id="snap-base-al2023-gpu", cold=cold
     )
     machine = room.boot("vol-stopped")
-    wait_until_quiet(room, "vol-stopped")
+    wait_until_quiet(room, machine)
     room.says(machine, "echo kept > /opt/kept; sync")
     left = room.disks.cold_bytes("vol-stopped")[1]
     room.machines.shut_down(machine.instance_id)
     again = room.boot("vol-stopped")
     assert room.says(again, "cat /opt/kept") == "kept"
-    wait_until_quiet(room, "vol-stopped")
+    wait_until_quiet(room, again)
     assert left - room.disks.cold_bytes("vol-stopped")[1] < 0.2 * left
     room.end(again)

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from local_cloud.machines.contract import MachineSpec
-from tests.local_cloud.machines.room import Room, wait_until
+from tests.local_cloud.machines.room import Room
+from tests.waiting import until
 
 pytestmark = pytest.mark.machines
 
@@ -67,7 +68,7 @@ def test_surroundings(room: Room, machine: MachineSpec) -> None:
 
 
 def test_a_time_out_kills_the_whole_group(room: Room, machine: MachineSpec) -> None:
-    outcome = room.run(machine, "echo before", "sleep 4711 & sleep 4711", timeout_s=0.5)
+    outcome = room.run(machine, "echo before", "sleep 4711 & sleep 4711", timeout_s=5)
     assert (outcome.status, outcome.exit_code) == ("TimedOut", 137)
     assert outcome.stdout == b"before\n"
     assert room.run(machine, "pgrep -f '^sleep 4711'").exit_code == 1
@@ -80,7 +81,7 @@ def test_a_cancelled_command_ends(room: Room, machine: MachineSpec) -> None:
         target=lambda: outcomes.append(room.run(machine, "sleep 4712", cancel=cancel))
     )
     thread.start()
-    wait_until(lambda: room.run(machine, "pgrep -f '^sleep 4712'").exit_code == 0, "it runs")
+    until(lambda: room.run(machine, "pgrep -f '^sleep 4712'").exit_code == 0)
     cancel.set()
     thread.join()
     assert (outcomes[0].status, outcomes[0].exit_code) == ("Cancelled", 137)
@@ -104,7 +105,7 @@ def test_stopping_services_spares_the_command(room: Room) -> None:
         room.says(machine, "systemctl stop docker.socket docker containerd; echo alive") == "alive"
     )
     assert room.says(machine, "systemctl stop amazon-ssm-agent; echo alive") == "alive"
-    wait_until(lambda: not room.machines.agent_is_online(machine.instance_id), "it is offline")
+    until(lambda: not room.machines.agent_is_online(machine.instance_id))
     assert room.machines.is_up(machine.instance_id)
     room.end(machine)
 
@@ -114,7 +115,7 @@ def test_a_machine_that_dies_fails_its_command(room: Room) -> None:
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.append(room.run(machine, "sleep 4715")))
     thread.start()
-    wait_until(lambda: room.run(machine, "pgrep -f '^sleep 4715'").exit_code == 0, "it runs")
+    until(lambda: room.run(machine, "pgrep -f '^sleep 4715'").exit_code == 0)
     room.machines.shut_down(machine.instance_id, force=True)
     thread.join()
     assert (outcomes[0].status, outcomes[0].exit_code) == ("Failed", -1)

@@ -11,7 +11,8 @@ import pytest
 
 from local_cloud.machines.contract import GIB, Script
 from local_cloud.machines.recorded import RecordedDisks, RecordedMachines
-from tests.local_cloud.machines.room import Room, wait_until
+from tests.local_cloud.machines.room import Room
+from tests.waiting import until
 
 NUMBERS = itertools.count(1)
 
@@ -37,7 +38,7 @@ def test_a_machine_from_boot_to_its_end(either: Room) -> None:
     assert (outcome.status, outcome.exit_code) == ("Success", 0)
     assert outcome.started <= outcome.ended
     either.machines.reboot(machine.instance_id)
-    wait_until(lambda: either.machines.agent_is_online(machine.instance_id), "online again")
+    until(lambda: either.machines.agent_is_online(machine.instance_id))
     for _ in range(2):
         either.machines.shut_down(machine.instance_id)
         assert not either.machines.is_up(machine.instance_id)

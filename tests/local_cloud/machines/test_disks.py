@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from local_cloud.machines.contract import GIB
-from tests.local_cloud.machines.room import Room, wait_until
+from tests.local_cloud.machines.room import Room
+from tests.waiting import until
 
 pytestmark = pytest.mark.machines
 
@@ -49,7 +50,7 @@ def test_only_changed_blocks_cost_and_deleting_gives_them_back(room: Room) -> No
     room.end(machine)
     assert room.disks.usage("snap-two").unique_bytes >= 64 * MIB
     room.disks.delete_snapshot("snap-two")
-    wait_until(lambda: host_bytes(room) - before < 16 * MIB, "the host has its space back")
+    until(lambda: host_bytes(room) - before < 16 * MIB)
     room.disks.delete_snapshot("snap-one")
     with pytest.raises(KeyError):
         room.disks.usage("snap-one")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from local_cloud.machines.contract import MachineSpec
-from tests.local_cloud.machines.room import Room, wait_until
+from tests.local_cloud.machines.room import Room
+from tests.waiting import until
 
 pytestmark = pytest.mark.machines
 
@@ -64,19 +65,13 @@ def test_multipart_user_data(room: Room) -> None:
 
 
 def test_the_ecs_agent_takes_an_identity(room: Room, machine: MachineSpec) -> None:
-    wait_until(
-        lambda: room.run(machine, "test -s /var/lib/ecs/data/agent.db").exit_code == 0,
-        "the agent has written its identity",
-    )
+    until(lambda: room.run(machine, "test -s /var/lib/ecs/data/agent.db").exit_code == 0)
     assert room.says(machine, "systemctl is-enabled ecs docker amazon-ssm-agent").split() == [
         "enabled",
         "enabled",
         "enabled",
     ]
-    wait_until(
-        lambda: b"amazon/amazon-ecs-agent" in room.run(machine, "docker images").stdout,
-        "the agent's image is there",
-    )
+    until(lambda: b"amazon/amazon-ecs-agent" in room.run(machine, "docker images").stdout)
     room.says(machine, "systemctl stop ecs", "rm -rf /var/lib/ecs/data/*", "systemctl start ecs")
 
 

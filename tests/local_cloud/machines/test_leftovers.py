@@ -13,7 +13,8 @@ import pytest
 
 from local_cloud.machines import clouds, linux
 from local_cloud.machines.contract import MachineError
-from tests.local_cloud.machines.room import Room, find_record, open_room, wait_until
+from tests.local_cloud.machines.room import Room, find_record, open_room
+from tests.waiting import until
 
 pytestmark = pytest.mark.machines
 
@@ -56,11 +57,8 @@ def test_a_killed_cloud_is_cleared_away_by_the_next_start(room: Room, tmp_path: 
     doomed.stdout.close()
     after = open_room(tmp_path / "next")
     assert not (clouds.RECORDS / f"{record.cloud_id}.json").exists()
-    wait_until(
-        lambda: not any(linux.start_time(int(pid)) == began for pid, began in processes.items()),
-        "the last of its processes has ended",
-    )
-    wait_until(lambda: not mounts_and_loops_of(folder), "nothing is mounted")
+    until(lambda: not any(linux.start_time(int(pid)) == began for pid, began in processes.items()))
+    until(lambda: not mounts_and_loops_of(folder))
     assert not groups_of(record)
     assert not (folder / "room").exists()
     assert not room.machines.is_up("another cloud's machine")

@@ -69,7 +69,7 @@ class Engine:
         )
         return from_struct(answer.inputs), {each.property: each.reason for each in answer.failures}
 
-    def create(self, kind: str, name: str, inputs: Props, *, timeout: float = 30) -> Resource:
+    def create(self, kind: str, name: str, inputs: Props, *, timeout: float = 600) -> Resource:
         urn = self.urn(kind, name)
         checked, faults = self.check(urn, inputs)
         assert faults == {}
@@ -117,7 +117,7 @@ class Engine:
                 old_inputs=to_struct(resource.inputs),
                 news=to_struct(checked),
                 preview=preview,
-                timeout=30,
+                timeout=600,
             )
         )
         return Resource(resource.urn, resource.id, checked, from_struct(answer.properties))
@@ -141,7 +141,7 @@ class Engine:
     def delete(self, resource: Resource) -> None:
         self.stub.Delete(
             provider_pb2.DeleteRequest(
-                id=resource.id, urn=resource.urn, properties=to_struct(resource.state), timeout=30
+                id=resource.id, urn=resource.urn, properties=to_struct(resource.state), timeout=600
             )
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from local_cloud.pulumi_plugin.values import from_struct, to_struct
 from local_cloud.services.batch_environments import go_on
 from local_cloud.services.batch_model import environments
 from tests.local_cloud.plugin.conftest import Engine, Resource
-from tests.waiting import PATIENT
+from tests.waiting import PATIENT, until
 
 ENVIRONMENT = "aws:batch/computeEnvironment:ComputeEnvironment"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
@@ -23,9 +22,9 @@ GONE = "ami-0123456789abcdef0"
 
 
 def wait_until_settled(cloud: Any) -> None:
-    """Until no environment changes any more; pytest's limit ends it."""
-    while any(one.status in ("CREATING", "UPDATING") for one in environments(cloud).values()):
-        time.sleep(0.02)
+    """Until no environment changes any more."""
+    changing = ("CREATING", "UPDATING")
+    until(lambda: all(one.status not in changing for one in environments(cloud).values()))
 
 
 class Stack:

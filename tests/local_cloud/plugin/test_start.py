@@ -46,7 +46,7 @@ def test_started_by_path_from_anywhere(tmp_path: Path, by: str) -> None:
             assert stub.GetPluginInfo(empty_pb2.Empty()).version
     finally:
         process.terminate()
-        assert process.wait(timeout=300) == 0
+        assert process.wait() == 0
 
 
 def test_it_ends_when_its_engine_is_gone() -> None:
@@ -65,7 +65,7 @@ def test_it_ends_when_its_engine_is_gone() -> None:
         connection, _ = engine.accept()
         assert process.poll() is None
     connection.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait() == 0
 
 
 def test_no_fitting_python_is_said(tmp_path: Path) -> None:

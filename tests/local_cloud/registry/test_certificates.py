@@ -33,7 +33,7 @@ def shake_hands(authority: Authority, name: str | None, trust: Path) -> str | No
             return connection.version()
     finally:
         ours.close()
-        thread.join(timeout=30)
+        thread.join()
 
 
 @pytest.mark.parametrize(

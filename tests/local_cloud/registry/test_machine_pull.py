@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from local_cloud.cloud import Cloud
 from local_cloud.model_server import HOST as MODELS_HOST
 from local_cloud.seed import BUCKET, REPOSITORY, seed
+from tests.waiting import until
 
 from .conftest import SCOPE, client, token
 
@@ -51,7 +51,7 @@ class Machine:
             SubnetId="subnet-0a10ca10000000001",
         )
         self.id = launched["Instances"][0]["InstanceId"]
-        self._wait_until_online()
+        until(self._is_online)
 
     def run(self, script: str) -> tuple[int, str]:
         """Exit status, and both outputs together."""
@@ -60,18 +60,20 @@ class Machine:
             DocumentName="AWS-RunShellScript",
             Parameters={"commands": [f"exec 2>&1\n{script}"]},
         )["Command"]["CommandId"]
-        while True:
-            got = self._ssm.get_command_invocation(CommandId=sent, InstanceId=self.id)
-            if got["Status"] not in ("Pending", "InProgress", "Delayed"):
-                return got["ResponseCode"], got["StandardOutputContent"]
-            time.sleep(0.2)
 
-    def _wait_until_online(self) -> None:
-        while True:  # pytest's own time limit ends a machine that never comes
-            filters = [{"Key": "InstanceIds", "Values": [self.id]}]
-            if self._ssm.describe_instance_information(Filters=filters)["InstanceInformationList"]:
-                return
-            time.sleep(0.2)
+        def ended() -> dict[str, Any] | None:
+            got: dict[str, Any] = self._ssm.get_command_invocation(
+                CommandId=sent, InstanceId=self.id
+            )
+            return None if got["Status"] in ("Pending", "InProgress", "Delayed") else got
+
+        got = until(ended)
+        return got["ResponseCode"], got["StandardOutputContent"]
+
+    def _is_online(self) -> bool:
+        named = [{"Key": "InstanceIds", "Values": [self.id]}]
+        found = self._ssm.describe_instance_information(Filters=named)
+        return bool(found["InstanceInformationList"])
 
 
 @pytest.fixture(scope="module")

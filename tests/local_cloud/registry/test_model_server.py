@@ -42,7 +42,7 @@ def port(models: ModelServer) -> Iterator[int]:
 def get(
     port: int, path: str = "/sub/a.pt", method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
@@ -101,7 +101,7 @@ def test_a_fault_for_some_paths_and_some_times(models: ModelServer, port: int) -
 
 
 def put_faults(port: int, body: bytes) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         connection.request("PUT", "/_faults", body=body)
         return connection.getresponse().status
