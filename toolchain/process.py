@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -90,7 +91,9 @@ def run_in_foreground(
         started.append(process)
         for number in came:
             process.send_signal(number)
-        return process.wait()
+        while True:  # A signal that comes just as a wait begins is handed on after that wait.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
