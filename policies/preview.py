@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from policies.runner import PUBLISHING_LOOKS, runner_policy
+from policies.ec2 import PUBLISHING_LOOKS
+from policies.runner import runner_policy
 from policies.scope import Scope
 
 LOOKS = (

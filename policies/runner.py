@@ -6,12 +6,9 @@ program puts on all that it makes; the others by the names that Pulumi gives the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from policies.ec2 import ec2_statements, publication_statements
 from policies.scope import Scope
-
-Statement = dict[str, Any]
+from policies.statements import Statement, allow
 
 LOOK = (
     "batch:DescribeComputeEnvironments",
@@ -35,64 +32,6 @@ LOOK = (
     "ssm:GetCommandInvocation",
 )
 """Actions that know no resource (AWS service authorization reference)."""
-OWN_EC2 = {
-    "instance": ("CreateImage", "CreateTags", "DeleteTags", "StopInstances", "TerminateInstances"),
-    "volume": ("CreateTags", "DeleteTags"),
-    "image": (
-        "CreateTags",
-        "DeleteTags",
-        "DeregisterImage",
-        "DescribeImageAttribute",
-        "DisableImage",
-        "DisableImageDeregistrationProtection",
-        "EnableImage",
-        "ModifyImageAttribute",
-    ),
-    "snapshot": (
-        "CreateTags",
-        "DeleteSnapshot",
-        "DeleteTags",
-        "DisableFastSnapshotRestores",
-        "EnableFastSnapshotRestores",
-    ),
-    "launch-template": (
-        "CreateLaunchTemplateVersion",
-        "CreateTags",
-        "DeleteLaunchTemplate",
-        "DeleteTags",
-        "ModifyLaunchTemplate",
-    ),
-    "security-group": (
-        "AuthorizeSecurityGroupEgress",
-        "CreateTags",
-        "DeleteSecurityGroup",
-        "DeleteTags",
-        "RevokeSecurityGroupEgress",
-    ),
-}
-"""What may be done with a thing of EC2's that carries the project's tag."""
-MADE_EC2 = {
-    "instance": "RunInstances",
-    "volume": "RunInstances",
-    "image": "CreateImage",
-    "snapshot": "CreateImage",
-    "launch-template": "CreateLaunchTemplate",
-    "security-group": "CreateSecurityGroup",
-}
-"""What makes each kind of thing: allowed where the request tags it with the project."""
-WITHOUT_ACCOUNT = ("image", "snapshot")
-"""Kinds whose ARNs name no account."""
-PUBLISHING = {
-    "image": ("DisableImageDeprecation", "EnableImageDeprecation",
-              "EnableImageDeregistrationProtection"),
-    "snapshot": ("DescribeSnapshotAttribute", "ModifySnapshotAttribute"),
-}  # fmt: skip
-"""What `publication` does besides, with the AMI's and its copies' images and snapshots."""
-PUBLISHING_LOOKS = (
-    "ec2:DescribeRegions",
-    "ec2:GetEbsDefaultKmsKeyId",
-    "ec2:GetEbsEncryptionByDefault",
-)
 ROLES = ("builder-*", "gpu-host-*")
 """Names that Pulumi gives the roles and profiles of the builder and of the Batch machines."""
 BATCH = ("gpu-*",)
@@ -115,80 +54,21 @@ SERVICES = {
 def runner_policy(scope: Scope) -> Statement:
     """The whole document, for the settings of one stack."""
     statements = [
-        _allow("Look", [*LOOK, *(a for a, kind in REFERENCES.items() if not kind)], "*"),
+        allow("Look", [*LOOK, *(a for a, kind in REFERENCES.items() if not kind)], "*"),
         *(
-            _allow(action.replace(":", ""), [action], scope.arn(*kind.split(" ")))
+            allow(action.replace(":", ""), [action], scope.arn(*kind.split(" ")))
             for action, kind in REFERENCES.items()
             if kind
         ),
-        *_ec2(scope),
+        *ec2_statements(scope),
         *_commands(scope),
         *_content(scope),
         *_iam(scope),
         *_batch(scope),
         *_key(scope),
-        *_publication(scope),
+        *publication_statements(scope),
     ]
     return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _allow(
-    sid: str,
-    actions: Sequence[str],
-    resources: str | Sequence[str],
-    condition: Mapping[str, Any] | None = None,
-) -> Statement:
-    listed = resources if isinstance(resources, str) else sorted(set(resources))
-    found: Statement = {"Sid": sid, "Effect": "Allow", "Action": sorted(actions)}
-    found["Resource"] = listed
-    return found | ({"Condition": dict(condition)} if condition else {})
-
-
-def _things(scope: Scope, kind: str) -> list[str]:
-    """The ARN of every thing of a kind; those of AMIs also where copies go."""
-    if kind in WITHOUT_ACCOUNT:
-        regions = (scope.region, *scope.copy_regions)
-        return [scope.public_arn("ec2", f"{kind}/*", region=region) for region in regions]
-    return [scope.arn("ec2", f"{kind}/*")]
-
-
-def _ec2(scope: Scope) -> list[Statement]:
-    settings, project = scope.settings, scope.project
-    own = {"StringEquals": {"aws:ResourceTag/project": project}}
-    new = {"StringEquals": {"aws:RequestTag/project": project}}
-    makers = sorted(set(MADE_EC2.values()))
-    every = [arn for kind in MADE_EC2 for arn in _things(scope, kind)]
-    groups = [scope.arn("ec2", f"security-group/{one}") for one in settings.security_group_ids]
-    launch = [
-        scope.public_arn("ec2", "image/*"),  # the base AMI, and AMIs to be checked
-        scope.arn("ec2", "network-interface/*"),
-        scope.arn("ec2", "spot-instances-request/*"),
-        *(scope.arn("ec2", f"subnet/{one}") for one in settings.subnet_ids),
-        *groups,
-    ]
-    statements = [
-        _allow("LaunchFrom", ["ec2:RunInstances"], launch),
-        _allow(
-            "TagWhatIsMade",
-            ["ec2:CreateTags"],
-            every,
-            {"StringEquals": {"ec2:CreateAction": makers, "aws:RequestTag/project": project}},
-        ),
-    ]
-    for action in makers:
-        kinds = [kind for kind, maker in MADE_EC2.items() if maker == action]
-        made = [arn for kind in kinds for arn in _things(scope, kind)]
-        statements.append(_allow(f"Tagged{action}", [f"ec2:{action}"], made, new))
-    for kind, actions in OWN_EC2.items():
-        name = "".join(word.capitalize() for word in kind.split("-"))
-        named = [f"ec2:{action}" for action in actions]
-        statements.append(_allow(f"Own{name}", named, _things(scope, kind), own))
-    if not groups:
-        vpc = scope.arn("ec2", f"vpc/{settings.vpc_id}")
-        own_group = [scope.arn("ec2", "security-group/*")]
-        statements.append(_allow("GroupInVpc", ["ec2:CreateSecurityGroup"], vpc))
-        statements.append(_allow("LaunchInOwnGroup", ["ec2:RunInstances"], own_group, own))
-    return statements
 
 
 def _commands(scope: Scope) -> list[Statement]:
@@ -197,9 +77,9 @@ def _commands(scope: Scope) -> list[Statement]:
     # AWS's own documents and parameters belong to no account: `*` stands for nothing there too.
     document = f"arn:{scope.partition}:ssm:{scope.region}:*:document/AWS-RunShellScript"
     return [
-        _allow("RunSteps", ["ssm:SendCommand"], machines, own),
-        _allow("RunScripts", ["ssm:SendCommand"], document),
-        _allow("BaseAmi", ["ssm:GetParameter"], _parameter(scope)),
+        allow("RunSteps", ["ssm:SendCommand"], machines, own),
+        allow("RunScripts", ["ssm:SendCommand"], document),
+        allow("BaseAmi", ["ssm:GetParameter"], _parameter(scope)),
     ]
 
 
@@ -215,15 +95,15 @@ def _content(scope: Scope) -> list[Statement]:
     account, region = host.partition(".")[0], host.split(".")[3]
     repository = f"arn:{scope.partition}:ecr:{region}:{account}:repository/{name}"
     images = ["BatchGetImage", "DescribeImages", "GetLifecyclePolicy", "ListImages"]
-    found = [_allow("ImageByTag", [f"ecr:{action}" for action in images], repository)]
+    found = [allow("ImageByTag", [f"ecr:{action}" for action in images], repository)]
     sources = [model.source.removeprefix("s3://") for model in scope.settings.all_models()
                if model.source.startswith("s3://")]  # fmt: skip
     if sources:
         arn = f"arn:{scope.partition}:s3:::"
         objects = [f"{arn}{one}{'*' if one.endswith('/') else ''}" for one in sources]
         buckets = [f"{arn}{one.partition('/')[0]}" for one in sources]
-        found.append(_allow("ModelObjects", ["s3:GetObject"], objects))
-        found.append(_allow("ModelBuckets", ["s3:ListBucket"], buckets))
+        found.append(allow("ModelObjects", ["s3:GetObject"], objects))
+        found.append(allow("ModelBuckets", ["s3:ListBucket"], buckets))
     return found
 
 
@@ -244,11 +124,11 @@ def _iam(scope: Scope) -> list[Statement]:
     ]  # fmt: skip
     passed = {"StringEquals": {"iam:PassedToService": ["batch.amazonaws.com", "ec2.amazonaws.com"]}}
     return [
-        _allow("Roles", [f"iam:{action}" for action in of_role], roles),
-        _allow("Profiles", [f"iam:{action}" for action in of_profile], profiles),
-        _allow("PassRoles", ["iam:PassRole"], roles, passed),
-        _allow("ServiceRoles", ["iam:GetRole"], [scope.iam_arn(one) for one in linked]),
-        _allow(
+        allow("Roles", [f"iam:{action}" for action in of_role], roles),
+        allow("Profiles", [f"iam:{action}" for action in of_profile], profiles),
+        allow("PassRoles", ["iam:PassRole"], roles, passed),
+        allow("ServiceRoles", ["iam:GetRole"], [scope.iam_arn(one) for one in linked]),
+        allow(
             "MakeServiceRoles",
             ["iam:CreateServiceLinkedRole"],
             [scope.iam_arn(one) for one in linked],
@@ -270,27 +150,27 @@ def _batch(scope: Scope) -> list[Statement]:
         "TagResource", "UntagResource",
     ]  # fmt: skip
     return [
-        _allow(
+        allow(
             "Environments",
             [f"batch:{verb}ComputeEnvironment" for verb in ("Create", "Delete", "Update")],
             environments,
         ),
-        _allow(
+        allow(
             "Queues",
             [f"batch:{verb}JobQueue" for verb in ("Create", "Delete", "Update")],
             [*queues, *environments],
         ),
-        _allow(
+        allow(
             "Definitions",
             ["batch:DeregisterJobDefinition", "batch:RegisterJobDefinition"],
             definitions,
         ),
-        _allow(
+        allow(
             "BatchTags",
             ["batch:TagResource", "batch:UntagResource"],
             [*environments, *queues, *definitions],
         ),
-        _allow("JobLogs", [f"logs:{action}" for action in logs], groups),
+        allow("JobLogs", [f"logs:{action}" for action in logs], groups),
     ]
 
 
@@ -305,38 +185,6 @@ def _key(scope: Scope) -> list[Statement]:
     ]  # fmt: skip
     grants = ["CreateGrant", "DescribeKey", "ListGrants", "RevokeGrant"]
     return [
-        _allow("Key", [f"kms:{action}" for action in grants], key),
-        _allow("KeyThroughEc2", [f"kms:{action}" for action in used], key, through),
+        allow("Key", [f"kms:{action}" for action in grants], key),
+        allow("KeyThroughEc2", [f"kms:{action}" for action in used], key, through),
     ]
-
-
-def _publication(scope: Scope) -> list[Statement]:
-    """Sharing, copies, dates and protection; nothing without `publication`."""
-    if not scope.publishes:
-        return []
-    found = [_allow("LookAround", PUBLISHING_LOOKS, "*")]
-    own = {"StringEquals": {"aws:ResourceTag/project": scope.project}}
-    for kind, actions in PUBLISHING.items():
-        named = [f"ec2:{action}" for action in actions]
-        found.append(_allow(f"Publish{kind.capitalize()}", named, _things(scope, kind), own))
-    there = [
-        scope.public_arn("ec2", f"{kind}/*", region=region)
-        for region in scope.copy_regions
-        for kind in WITHOUT_ACCOUNT
-    ]
-    if there:
-        new = {"StringEquals": {"aws:RequestTag/project": scope.project}}
-        tagged = {"StringEquals": {"ec2:CreateAction": "CopyImage", **new["StringEquals"]}}
-        found.append(_allow("Copy", ["ec2:CopyImage"], there, new))
-        found.append(_allow("TagCopies", ["ec2:CreateTags"], there, tagged))
-    keys = scope.copy_keys
-    if keys:
-        through = [f"ec2.{region}.amazonaws.com" for region in (scope.region, *scope.copy_regions)]
-        used = [
-            "CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom",
-            "ReEncryptTo",
-        ]  # fmt: skip
-        by_ec2 = {"StringEquals": {"kms:ViaService": through}}
-        found.append(_allow("CopyKeys", ["kms:DescribeKey"], keys))
-        found.append(_allow("CopyKeysThroughEc2", [f"kms:{a}" for a in used], keys, by_ec2))
-    return found
