@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 from ami_provider import tags, timings, waiting
 from ami_provider.abandoned import remove_abandoned
 from ami_provider.aws import Aws
+from ami_provider.baked import BakedImage, read_checksums, to_own_image, to_shared_image
 from ami_provider.building import build_image, take_over
-from ami_provider.checksums import find_checksums
 from ami_provider.cleaning import remove_unless_good
-from ami_provider.course import MODELS, list_stages
+from ami_provider.course import list_stages
 from ami_provider.errors import BakeError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.image_removal import enable_image
@@ -29,7 +28,8 @@ from ami_provider.site import BuildSite, Lineage
 from ami_provider.stages import Stages
 from ami_provider.starting import NotAsFromScratchError, find_start
 from ami_provider.verify import verify
-from ami_provider.wishes import find_record
+
+__all__ = ["BakedImage", "bake"]
 
 GIVE_UP_S = 60.0
 """How long an AMI may be disabled without being deleted, until the next create takes it."""
@@ -37,41 +37,11 @@ GIVE_UP_S = 60.0
 MOST_USER_TAGS = 30
 """With more, an AMI that several stacks own and publish has no tag to spare for timings."""
 
-SELF = "self"
-"""As EC2 calls the caller's own account among owners."""
-
 MAX_ROUNDS = 5
 """How often an AMI may be deleted by another's last owner between being found and being owned."""
 
-
 Beside = Callable[[str], AbstractContextManager[None]]
 """Of an AMI's ID: what goes on while it is checked; it hears whether the check failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BakedImage:
-    """An AMI that is available, checked (unless that is off) and owned.
-
-    `owner_nonce` is this claim on it, which `delete_ami` asks for; empty for another account's AMI
-    (`owner_id` is that account), which nobody here owns. `told` is what the builder's steps found
-    out (`45-fetch-models` has each model's SHA-256); empty for an AMI that was adopted.
-    `timings` holds seconds by stage, `warnings` what the reader must still be told (a machine that
-    could not be ended). `is_published`: an earlier run noted on it what this resource asked for.
-    """
-
-    ami_id: str
-    name: str
-    fingerprint: str
-    snapshot_ids: tuple[str, ...]
-    adopted: bool
-    owner_nonce: str
-    owner_id: str = SELF
-    image_digests: dict[str, str] = field(default_factory=dict)
-    model_checksums: dict[str, str] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    is_published: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 def bake(
@@ -122,7 +92,7 @@ def _bake(
         adopted = image is not None and bool(image.verified)
         if image is None and (shared := find_shared(job.fingerprint, trusted_owners, job.aws)):
             move_claims(job.aws, former, job.lineage)
-            return _take_shared(job, shared)
+            return to_shared_image(job, shared)
         if image is None:
             image, told = build_image(job)
         elif image.verified != tags.VERIFIED_YES:
@@ -138,7 +108,7 @@ def _bake(
         except NotAsFromScratchError as error:
             job.note(str(error))
             continue
-        checksums = _read_checksums(job, image, told)
+        checksums = read_checksums(job, image, told)
         with remove_unless_good(job, image):
             move_claims(job.aws, former, job.lineage)  # The claim has to be later than any of them.
             nonce = claim_image(job.aws, image.id, job.lineage, keep, _get_timings_tag(job))
@@ -146,7 +116,7 @@ def _bake(
             if adopted:
                 _take_over_tags(job, image)
             _remove_abandoned(job)
-            return _baked(job, image, told, nonce, checksums, adopted=adopted)
+            return to_own_image(job, image, told, nonce, checksums, adopted=adopted)
         job.say(f"{image.id} was deleted by its last owner meanwhile; once more")
     raise BakeError(f"the AMI {job.ami_name} keeps being deleted", "", "Find out who deletes it.")
 
@@ -215,21 +185,6 @@ def _enable(job: Job, image: Image, keep: int) -> None:
             enable_image(job.aws, image.id)
 
 
-def _take_shared(job: Job, shared: Mapping[str, str]) -> BakedImage:
-    """Another account's AMI, which is used and never owned."""
-    return BakedImage(
-        ami_id=shared["ami_id"],
-        name=shared["ami_name"],
-        fingerprint=job.fingerprint,
-        snapshot_ids=(),
-        adopted=True,
-        owner_nonce="",
-        owner_id=shared["owner_id"],
-        image_digests={i.repository: i.digest for i in job.recipe.images},
-        model_checksums={m.destination: m.sha256 for m in job.recipe.models if m.sha256},
-    )
-
-
 def _create_job(
     recipe: ResolvedRecipe,
     site: BuildSite,
@@ -249,42 +204,3 @@ def _create_job(
     )
     stages.total = len(list_stages(recipe, verify=site.verify != "off"))
     return job
-
-
-def _read_checksums(job: Job, image: Image, told: Mapping[str, Any]) -> dict[str, str]:
-    """Each model's SHA-256 by destination: given, told by the builder, or in the snapshot's tags.
-
-    A failure comes before the AMI is owned: it is good, and stays for the next run.
-    """
-    known = {m.destination: m.sha256 for m in job.recipe.models if m.sha256}
-    found = told.get(MODELS.name, {}).get("models", {})
-    try:
-        return {**known, **(found or find_checksums(job.aws, job.recipe, image.snapshot_ids))}
-    except BakeError as error:
-        error.brief = f"the AMI {image.id} is left, the next `pulumi up` takes it: {error.brief}"
-        raise
-
-
-def _baked(
-    job: Job,
-    image: Image,
-    told: dict[str, Any],
-    nonce: str,
-    checksums: dict[str, str],
-    *,
-    adopted: bool,
-) -> BakedImage:
-    return BakedImage(
-        ami_id=image.id,
-        name=image.name,
-        fingerprint=job.fingerprint,
-        snapshot_ids=image.snapshot_ids,
-        adopted=adopted,
-        owner_nonce=nonce,
-        image_digests={i.repository: i.digest for i in job.recipe.images},
-        model_checksums=checksums,
-        told=told,
-        timings=dict(job.stages.timings),
-        is_published=bool(find_record(image.tags, tags.get_owner_key(job.lineage))),
-        warnings=tuple(job.stages.warnings),
-    )

@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ami_provider.asked import Asked, read_resolved, read_what_is_right
 from ami_provider.aws import Aws, get_aws
 from ami_provider.content_sizes import to_sizes
-from ami_provider.contents import Frozen
-from ami_provider.faults import Fault, FaultsError, Model, parse
+from ami_provider.faults import Fault, FaultsError
 from ami_provider.fingerprint import fingerprint, whole_numbers
 from ami_provider.lookups.existing import find_baked, find_shared
 from ami_provider.lookups.publication import find_publication_faults
 from ami_provider.properties import DERIVED, GIVEN, Props
-from ami_provider.publication import Adoption, Publication, find_contradictions
-from ami_provider.recipe import ImageRecipe
 from ami_provider.resolve import Resolution, find_bake_faults, find_bake_notes, resolve
 from ami_provider.resolved import ResolvedRecipe
-from ami_provider.site import BuildSite, Lineage, Retention
-from ami_provider.unknowns import UNKNOWN, put_unknown, replace_unknown
+from ami_provider.site import BuildSite
+from ami_provider.unknowns import UNKNOWN
 
 if TYPE_CHECKING:
     from ami_provider.forecast import Forecast
@@ -42,19 +40,6 @@ class Checked:
     forecast: Forecast | None = None
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The inputs of one resource, parsed; `unknown` has the paths of stand-ins."""
-
-    recipe: ImageRecipe
-    site: BuildSite
-    lineage: Lineage
-    publication: Publication | None
-    trusted_owners: tuple[str, ...]
-    unknown: frozenset[str]
-    keep: int = 0
-
-
 def check_inputs(
     olds: Mapping[str, Any],
     news: Mapping[str, Any],
@@ -67,7 +52,7 @@ def check_inputs(
     clients. Raises `FaultsError` with every fault.
     """
     given = {key: news[key] for key in GIVEN if news.get(key) is not None}
-    asked, malformed = _read_all(given)
+    asked, malformed = read_what_is_right(given)
     if "site.region" in asked.unknown:
         if malformed:
             raise FaultsError(malformed)
@@ -136,72 +121,6 @@ def _date(given: Mapping[str, Any]) -> Any:
     return (given.get("publication") or {}).get("deprecate_at")
 
 
-def read_inputs(given: Mapping[str, Any]) -> Asked:
-    """Parse everything that is given, unknown values by stand-ins. Raises `FaultsError`."""
-    known, unknown = replace_unknown(whole_numbers(given))
-    site = known.get("site", {})
-    if isinstance(site, dict):
-        site = site | {"tags": known.get("tags", {})}
-    faults: list[Fault] = []
-    parsed: list[Frozen | None] = [
-        _parse(ImageRecipe, known.get("recipe", {}), "recipe", faults),
-        _parse(BuildSite, site, "site", faults),
-        _parse(Lineage, known.get("lineage", {}), "lineage", faults),
-        _parse(Retention, {key: known[key] for key in ("keep",) if key in known}, "", faults),
-        _parse(Publication, known.get("publication") or {}, "publication", faults),
-    ]
-    recipe, place, lineage, retention, published = parsed
-    trusted = _parse_owners(known.get("trusted_owners") or [], faults)
-    if isinstance(published, Publication) and isinstance(place, BuildSite):
-        key = getattr(recipe, "encryption_key", None)
-        faults += find_contradictions(
-            published, region=place.region, encryption_key=key, unknown=unknown
-        )
-    if faults:
-        raise FaultsError(faults)
-    assert isinstance(recipe, ImageRecipe)
-    assert isinstance(place, BuildSite)
-    assert isinstance(lineage, Lineage)
-    assert isinstance(retention, Retention)
-    assert isinstance(published, Publication)
-    publication = published if known.get("publication") else None
-    return Asked(recipe, place, lineage, publication, trusted, unknown, retention.keep)
-
-
-def _read_all(given: Props) -> tuple[Asked, list[Fault]]:
-    """What is given, and what of it is malformed: that counts as not known yet, so that the rest
-    is looked up and everything that is wrong is told in one go. Raises `FaultsError` where the
-    rest alone makes no sense."""
-    try:
-        return read_inputs(given), []
-    except FaultsError as error:
-        paths = [fault.path for fault in error.faults]
-        # Two that contradict each other: one alone is no better, so what holds both is left out.
-        for without in (paths, [path.rpartition(".")[0] for path in paths]):
-            try:
-                return read_inputs(put_unknown(given, filter(None, without))), list(error.faults)
-            except FaultsError:
-                continue
-        raise
-
-
-def _parse_owners(value: Any, faults: list[Fault]) -> tuple[str, ...]:
-    try:
-        return parse(Adoption, {"trusted_owners": value}).trusted_owners
-    except FaultsError as error:
-        faults += error.faults
-        return ()
-
-
-def _parse(model: type[Model], data: Any, path: str, faults: list[Fault]) -> Model | None:
-    try:
-        return parse(model, data, (path,))
-    except FaultsError as error:
-        faults += [Fault(f.path.removeprefix("site.") if f.path.startswith("site.tags") else f.path,
-                         f.reason) for f in error.faults]  # fmt: skip
-        return None
-
-
 def _kept(olds: Mapping[str, Any], region: str) -> ResolvedRecipe | None:
     """What the resource has now, where it was resolved in this region by a version that we read."""
     resolved = olds.get("resolved")
@@ -211,12 +130,6 @@ def _kept(olds: Mapping[str, Any], region: str) -> ResolvedRecipe | None:
         return read_resolved(olds)
     except FaultsError:
         return None
-
-
-def read_resolved(props: Mapping[str, Any]) -> ResolvedRecipe:
-    """What a check has resolved, with the scripts that only the inputs have."""
-    steps = (props.get("recipe") or {}).get("extra_steps") or []
-    return parse(ResolvedRecipe, whole_numbers({**props["resolved"], "extra_steps": steps}))
 
 
 def _resolve(asked: Asked, aws: Aws, kept: ResolvedRecipe | None) -> tuple[Resolution, list[Fault]]:

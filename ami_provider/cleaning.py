@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ami_provider import tags
-from ami_provider.commands import Order, run_steps
 from ami_provider.errors import BakeError, StepError, lacks_credentials
 from ami_provider.image_removal import delete_image
 from ami_provider.image_state import Image, get_state
@@ -14,6 +13,7 @@ from ami_provider.images import ImagePendingError
 from ami_provider.instance_state import MachineLostError
 from ami_provider.job import Job
 from ami_provider.machines import Machine, note_on_machine, stop_machine, terminate_machine
+from ami_provider.step_commands import Order, run_steps
 
 KEPT_HOURS = 4
 """How long a builder that `on_failure: keep` left running stays, unless somebody ends it."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ami_provider import errors
+from ami_provider.asked import Asked, read_resolved
 from ami_provider.aws import Aws
-from ami_provider.checking import Asked, check_inputs, read_resolved
+from ami_provider.checking import check_inputs
 from ami_provider.faults import FaultsError
 from ami_provider.fingerprint import fingerprint
 from ami_provider.job import Job

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from ami_provider.abandoned import remove_abandoned
+from ami_provider.asked import Asked, read_inputs, read_resolved
 from ami_provider.aws import get_aws
 from ami_provider.bake import BakedImage, bake
-from ami_provider.checking import Asked, read_inputs, read_resolved
 from ami_provider.copies import find_copies
 from ami_provider.deleting import Owner, delete_ami
 from ami_provider.errors import BakeError, lacks_credentials

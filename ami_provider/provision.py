@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ami_provider import waiting
-from ami_provider.commands import StepReply
 from ami_provider.course import (
     MODELS,
     PULL,
@@ -22,6 +21,7 @@ from ami_provider.job import Job
 from ami_provider.machines import Machine, set_step
 from ami_provider.running import deliver_steps, run_stage
 from ami_provider.starting import refuse
+from ami_provider.step_commands import StepReply
 from ami_provider.traffic import tell_bytes
 
 NOTED_S = 10.0

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
 from ami_provider import parameters
-from ami_provider.commands import Order, StepReply, deliver, run_steps
 from ami_provider.course import VERIFY, Stage, Step, get_extra_name
+from ami_provider.delivery import deliver
 from ami_provider.errors import StepError
 from ami_provider.failures import find_failure
 from ami_provider.job import Job
@@ -18,6 +18,7 @@ from ami_provider.logs import read_logs, save_logs
 from ami_provider.machines import Machine
 from ami_provider.redaction import redact
 from ami_provider.site import Timeouts
+from ami_provider.step_commands import Order, StepReply, run_steps
 
 SITE = "steps/site.parameters"
 LOG_LINES = 25

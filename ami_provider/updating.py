@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ami_provider import errors, records, tags, timings
+from ami_provider.asked import Asked, read_inputs
 from ami_provider.aws import Aws, get_aws
-from ami_provider.bake import SELF
-from ami_provider.checking import Asked, read_inputs
+from ami_provider.baked import SELF
 from ami_provider.copies import find_copies
 from ami_provider.deleting import Owner, prune
 from ami_provider.errors import BakeError

@@ -87,7 +87,7 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
 
 def _find_more(given: Mapping[str, Any]) -> list[str]:
     """The faults of the parts that are there, so that all are told at once."""
-    from ami_provider.checking import read_inputs
+    from ami_provider.asked import read_inputs
 
     known = {str(key): value for key, value in given.items() if key in KEYS and value is not None}
     try:

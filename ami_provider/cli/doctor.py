@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ami_provider.checking import read_inputs
+from ami_provider.asked import read_inputs
 from ami_provider.cli import asking, printing
 from ami_provider.examining import Check, examine
 

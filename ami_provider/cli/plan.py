@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ami_provider.checking import Checked, check_inputs, read_inputs
+from ami_provider.asked import read_inputs
+from ami_provider.checking import Checked, check_inputs
 from ami_provider.cli import asking, printing
 from ami_provider.costs import format_usd
 from ami_provider.forecast import Forecast

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from ami_provider.checking import check_inputs, read_inputs
+from ami_provider.asked import read_inputs
+from ami_provider.checking import check_inputs
 from ami_provider.faults import FaultsError
 from tests.ami_provider.samples import REGION, REPOSITORY, inputs
 

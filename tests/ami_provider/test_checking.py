@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from ami_provider.checking import check_inputs, read_resolved
+from ami_provider.asked import read_resolved
+from ami_provider.checking import check_inputs
 from ami_provider.comparing import compare
 from tests.ami_provider.account import Account, Refusing, image_manifest
 from tests.ami_provider.samples import REGION, REPOSITORY

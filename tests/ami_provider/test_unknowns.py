@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ami_provider.checking import read_inputs
+from ami_provider.asked import read_inputs
 from ami_provider.unknowns import UNKNOWN, replace_unknown, touches
 from tests.ami_provider.samples import inputs
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ami_provider import commands, running
+from ami_provider import delivery, running
 from ami_provider.aws import Aws
 from ami_provider.recipe import ExtraStep
 from tests.ami_provider.clouds import open_bakery
@@ -32,7 +32,7 @@ def test_steps_with_crlf_are_delivered_with_lf_and_bake_the_same_ami(
 
     def note(aws: Aws, machine_id: str, files: Mapping[str, bytes]) -> None:
         delivered.append({n: content for n, content in files.items() if n != running.SITE})
-        commands.deliver(aws, machine_id, files)
+        delivery.deliver(aws, machine_id, files)
 
     monkeypatch.setattr(running, "deliver", note)
     with open_bakery(monkeypatch, real=False) as bakery:
