@@ -8,6 +8,7 @@ from datetime import timedelta
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_base_images import ensure_base_images
+from local_cloud.services.ec2_disks import drop_snapshot
 from local_cloud.services.ec2_filters import filtered, page
 from local_cloud.services.ec2_launch import is_usable, may_use
 from local_cloud.services.ec2_model import (
@@ -21,7 +22,6 @@ from local_cloud.services.ec2_model import (
     timestamp_text,
 )
 from local_cloud.services.ec2_snapshots import image_using
-from local_cloud.services.ec2_volumes import drop_snapshot
 
 NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}")
 FIELDS = {

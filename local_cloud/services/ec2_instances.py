@@ -8,6 +8,7 @@ from typing import Any
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services import ec2_lifecycle
+from local_cloud.services.ec2_endings import impaired
 from local_cloud.services.ec2_filters import filtered, page
 from local_cloud.services.ec2_limits import admit_again
 from local_cloud.services.ec2_model import (
@@ -99,7 +100,7 @@ def describe_instance_status(call: Call) -> Params:
 def _health(call: Call, instance: Instance) -> Params:
     if instance.state != "running":
         return {"Status": "not-applicable"}
-    since = ec2_lifecycle.impaired(call.cloud).get(instance.id)
+    since = impaired(call.cloud).get(instance.id)
     if since:
         failed = {"Name": "reachability", "Status": "failed", "ImpairedSince": since}
         return {"Status": "impaired", "Details": [failed]}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from local_cloud.call import Call, Params
 from local_cloud.errors import AwsError, not_modelled
+from local_cloud.services.ec2_disks import ebs_view, get_completed_snapshot
 from local_cloud.services.ec2_model import Image
-from local_cloud.services.ec2_volumes import ebs_view, get_completed_snapshot
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,19 +11,17 @@ from typing import Any
 from local_cloud.cloud import Cloud
 from local_cloud.lifecycle import at_start, at_stop
 from local_cloud.machines.contract import MachineError, MachineSpec
+from local_cloud.services.ec2_disks import make_disk
+from local_cloud.services.ec2_endings import SPOT_ENDED, impaired, say_why, settle
 from local_cloud.services.ec2_metadata import metadata_of
 from local_cloud.services.ec2_model import (
     SETTLE_S,
     Instance,
-    Resource,
     instance_lock,
     instances,
     now,
-    spot_requests,
     volumes,
 )
-from local_cloud.services.ec2_network import release_interface
-from local_cloud.services.ec2_volumes import drop_volume, make_disk
 
 #: What services do to a machine that was just launched, before it boots.
 AT_LAUNCH: list[Callable[[Cloud, Instance], None]] = []
@@ -34,20 +32,6 @@ INSIDE = (
     "Client.InstanceInitiatedShutdown",
     "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
 )
-BY_USER = "instance-terminated-by-user"
-#: What a spot request says when its machine has ended for a reason (EC2 user guide, "Spot request
-#: status"; for a failure of the host the guide names none: this one is a guess).
-SPOT_STATUS = {
-    "Server.SpotInstanceTermination": "instance-terminated-no-capacity",
-    "Server.InternalError": "instance-terminated-by-service",
-}
-SPOT_MESSAGES = {
-    "instance-terminated-no-capacity": "Your Spot instance was terminated because there is no Spot"
-    " capacity available that matches your request."
-}
-SPOT_ENDED = (
-    "Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination",
-)  # fmt: skip
 
 
 @at_start
@@ -62,11 +46,11 @@ def take_over_machines(cloud: Cloud) -> None:
     for instance in list(instances(cloud).values()):
         if instance.state in ("shutting-down", "stopping"):
             ending = "terminated" if instance.state == "shutting-down" else "stopped"
-            _settle(cloud, instance, ending)
+            settle(cloud, instance, ending)
         elif instance.state in ("pending", "running"):
             if instance.spot == "one-time":
                 say_why(instance, SPOT_ENDED)
-                _settle(cloud, instance, "terminated")
+                settle(cloud, instance, "terminated")
             else:
                 instance.set_state("pending")
                 _start(cloud, instance)
@@ -138,7 +122,7 @@ def _boot(cloud: Cloud, instance: Instance, turn: int) -> None:
     except (MachineError, OSError, KeyError) as error:
         cloud.say(f"machine {instance.id} did not start: {error}")
         say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
-        _end(cloud, instance)
+        settle(cloud, instance, "terminated")
         return
     with cloud.store.lock:
         if instance.state == "pending":
@@ -175,7 +159,7 @@ def boot_again(cloud: Cloud, instance: Instance) -> None:
     except (MachineError, OSError) as error:
         cloud.say(f"machine {instance.id} did not come up again: {error}")
         say_why(instance, ("Server.InternalError", f"Server.InternalError: {error}"))
-        _settle(cloud, instance, "stopped")
+        settle(cloud, instance, "stopped")
     else:
         _comes_up(cloud, instance)
 
@@ -205,11 +189,6 @@ def reboot(cloud: Cloud, instance: Instance) -> Any:
         _comes_up(cloud, instance)
 
     return _job(cloud, instance, work)
-
-
-def impaired(cloud: Cloud) -> dict[str, Any]:
-    """Machines that are `running` and do not answer, and since when."""
-    return cloud.store.table("ec2 impaired machines")
 
 
 def terminate(
@@ -249,12 +228,7 @@ def _settle_when_due(cloud: Cloud, instance: Instance, ending: str, due: float, 
         return  # the next start settles it
     with instance_lock(instance.id):
         if instance.turn == turn:
-            _settle(cloud, instance, ending)
-
-
-def _end(cloud: Cloud, instance: Instance) -> None:
-    """Terminate at once a machine that is not up."""
-    _settle(cloud, instance, "terminated")
+            settle(cloud, instance, ending)
 
 
 def powered_off(cloud: Cloud, instance_id: str) -> None:
@@ -275,54 +249,3 @@ def powered_off(cloud: Cloud, instance_id: str) -> None:
         f"machine {instance_id}",
         lambda: _settle_when_due(cloud, instance, ending, due, turn),
     )
-
-
-def say_why(instance: Instance, why: tuple[str, str]) -> None:
-    instance.view["StateReason"] = {"Code": why[0], "Message": why[1]}
-    by = "Service initiated" if why[0].startswith("Server.") else "User initiated"
-    instance.view["StateTransitionReason"] = f"{by} ({now().strftime('%Y-%m-%d %H:%M:%S')} GMT)"
-
-
-def _settle(cloud: Cloud, instance: Instance, state: str) -> None:
-    """Reach the end state; a terminated machine lets go of all that was made for it."""
-    if state == "terminated":
-        _let_go(cloud, instance)
-    with cloud.store.lock:
-        instance.set_state(state)
-        impaired(cloud).pop(instance.id, None)
-        request = spot_requests(cloud).get(instance.view.get("SpotInstanceRequestId", ""))
-        if state == "terminated" and request is not None and request.view["Type"] == "one-time":
-            if request.view["State"] != "cancelled":
-                request.view["State"] = "closed"
-            set_spot_status(request, SPOT_STATUS.get(instance.view["StateReason"]["Code"], BY_USER))
-
-
-def set_spot_status(request: Resource, code: str) -> None:
-    request.view["Status"] = {
-        "Code": code, "Message": SPOT_MESSAGES.get(code, code), "UpdateTime": now(),
-    }  # fmt: skip
-
-
-def _let_go(cloud: Cloud, instance: Instance) -> None:
-    for mapping in instance.view["BlockDeviceMappings"]:
-        ebs = mapping["Ebs"]
-        if ebs["DeleteOnTermination"]:
-            drop_volume(cloud, ebs["VolumeId"])
-        elif ebs["VolumeId"] in volumes(cloud):
-            volumes(cloud)[ebs["VolumeId"]].view.update(State="available", Attachments=[])
-    for interface in instance.view["NetworkInterfaces"]:
-        release_interface(cloud, instance.region, instance.account, interface)
-    with cloud.store.lock:
-        instance.profile_association = None
-        instance.view.update(
-            BlockDeviceMappings=[], NetworkInterfaces=[], SecurityGroups=[], PrivateDnsName="",
-            Monitoring={"State": "disabled"},
-        )  # fmt: skip
-        for gone in (
-            "PrivateIpAddress",
-            "PublicIpAddress",
-            "SubnetId",
-            "VpcId",
-            "IamInstanceProfile",
-        ):
-            instance.view.pop(gone, None)

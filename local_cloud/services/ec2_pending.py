@@ -5,8 +5,8 @@ from __future__ import annotations
 from local_cloud.cloud import Cloud
 from local_cloud.lifecycle import at_start
 from local_cloud.machines.contract import GIB
+from local_cloud.services.ec2_disks import drop_snapshot
 from local_cloud.services.ec2_model import Image, Snapshot, images, now, snapshot_ids, snapshots
-from local_cloud.services.ec2_volumes import drop_snapshot
 
 
 def finish_later(cloud: Cloud, snapshot: Snapshot, figure: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from local_cloud.call import Call, Params, handles
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services import ec2_lifecycle
+from local_cloud.services.ec2_disks import attach_at_launch
 from local_cloud.services.ec2_initialization import start_initialization
 from local_cloud.services.ec2_launch import Launch, check_launch
 from local_cloud.services.ec2_launch_disks import Disk
@@ -29,7 +30,6 @@ from local_cloud.services.ec2_model import (
     volumes,
 )
 from local_cloud.services.ec2_network import attach_interface
-from local_cloud.services.ec2_volumes import attach_at_launch
 
 _launching = threading.Lock()
 

@@ -6,6 +6,7 @@ from local_cloud.call import Call, Params, handles
 from local_cloud.cloud import Cloud
 from local_cloud.errors import AwsError, not_modelled
 from local_cloud.services.ec2_base_images import ensure_base_disk, ensure_base_images
+from local_cloud.services.ec2_disks import drop_snapshot, find_readable_snapshot
 from local_cloud.services.ec2_filters import filtered, page
 from local_cloud.services.ec2_model import (
     Snapshot,
@@ -21,7 +22,6 @@ from local_cloud.services.ec2_model import (
     tags_for,
 )
 from local_cloud.services.ec2_pending import finish_later, progress
-from local_cloud.services.ec2_volumes import drop_snapshot, find_readable_snapshot
 from local_cloud.services.kms import encryption
 
 FIELDS = {

@@ -17,6 +17,7 @@ from local_cloud.faults.reading import parse_fault
 from local_cloud.machines.contract import Script
 from local_cloud.machines.recorded import RecordedMachines
 from local_cloud.services import ec2_lifecycle
+from local_cloud.services.ec2_endings import SPOT_ENDED, impaired, set_spot_status
 from local_cloud.services.ec2_facts import facts_of_machine, machines_of
 from local_cloud.services.ec2_model import Instance, instances, now, spot_requests
 
@@ -126,9 +127,9 @@ def interrupt(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
         notice = {"action": "stop" if stops else "terminate", "time": ends}
         cloud.store.table("ec2 spot notices")[instance.id] = notice
         if stops:
-            ec2_lifecycle.set_spot_status(request, "marked-for-stop")
+            set_spot_status(request, "marked-for-stop")
         else:
-            ec2_lifecycle.set_spot_status(request, "instance-terminated-no-capacity")
+            set_spot_status(request, "instance-terminated-no-capacity")
             request.view["State"] = "closed" if request.view["Type"] == "one-time" else "open"
     recommend_rebalance(cloud, instance, fault)
 
@@ -140,10 +141,10 @@ def interrupt(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
             job = _unless_over(
                 cloud, instance, lambda: ec2_lifecycle.stop(cloud, instance, force=False, why=why)
             )
-            ec2_lifecycle.set_spot_status(request, "instance-stopped-no-capacity")
+            set_spot_status(request, "instance-stopped-no-capacity")
             request.view["State"] = "disabled"
         else:
-            why = _why(fault, ec2_lifecycle.SPOT_ENDED)
+            why = _why(fault, SPOT_ENDED)
             job = _unless_over(
                 cloud, instance, lambda: ec2_lifecycle.terminate(cloud, instance, why=why)
             )
@@ -188,7 +189,7 @@ def fail_host(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
 def impair(cloud: Cloud, instance: Instance, fault: MachineFault) -> None:
     """The machine stays `running`, fails its status checks and answers nothing."""
     del fault
-    ec2_lifecycle.impaired(cloud)[instance.id] = now()
+    impaired(cloud)[instance.id] = now()
     cloud.machines.shut_down(instance.id, force=True)
 
 
