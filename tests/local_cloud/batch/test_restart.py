@@ -98,5 +98,5 @@ def test_a_machine_that_a_kill_kept_from_being_terminated_is_let_go_later(tmp_pa
         assert len(work.machines()) == 1
     with Cloud(state=tmp_path, real=False, say=lambda _: None) as cloud:
         cloud.batch.idle_s = 0.0
-        wait_for(lambda: next(iter([] if hosts(cloud) else [True])))
+        until(lambda: not hosts(cloud))
         assert {one.state for one in instances(cloud).values()} == {"terminated"}
