@@ -199,6 +199,21 @@ class BuildSiteArgs:
     """When a newer base AMI is taken: with the next change of content, at once, or never."""
 
 
+async def find_secrets(value: Any, path: tuple[str, ...] = ()) -> list[list[str]]:
+    """The paths of the values in plain data that are secret; a list's parts go by number."""
+    if isinstance(value, Output):
+        if await value.is_secret():
+            return [list(path)]
+        value = await value.future(with_unknowns=True)
+    if isinstance(value, Mapping):
+        parts = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(str(number), item) for number, item in enumerate(value)]
+    else:
+        return []
+    return [found for key, item in parts for found in await find_secrets(item, (*path, key))]
+
+
 def to_inputs(value: Any) -> Any:
     """Args as the plain data that Pulumi sends; what was not given is left out.
 

@@ -144,7 +144,7 @@ def _resolve(asked: Asked, aws: Aws, kept: ResolvedRecipe | None) -> tuple[Resol
 def _differs_in_place(olds: Mapping[str, Any], given: Props, recipe: ResolvedRecipe | None) -> bool:
     """Whether the AMI that stays is updated: then its ID has to be known, or else the preview would
     show an update of everything that uses it."""
-    keys = ("site", "tags", "publication", "trusted_owners", "keep", "lineage")
+    keys = ("site", "tags", "publication", "trusted_owners", "keep", "lineage", "secret_inputs")
     images = _list_images(recipe) if recipe else olds.get("images")
     return images != olds.get("images") or any(
         whole_numbers(olds.get(key)) != whole_numbers(given.get(key)) for key in keys

@@ -9,6 +9,7 @@ from typing import Any
 from ami_provider.explaining import explain
 from ami_provider.fingerprint import whole_numbers
 from ami_provider.in_place import explain_in_place
+from ami_provider.secrecy import hide, part_hidden
 from ami_provider.unknowns import UNKNOWN
 
 Props = Mapping[str, Any]
@@ -19,7 +20,9 @@ MAX_LINES = 20
 """Changes that are listed; a prefix of a thousand models could change as a whole."""
 UNSHARED = "unshared"
 """State of another account's AMI that this one cannot see any more."""
-IN_PLACE = ("site", "tags", "keep", "images", "publication", "trusted_owners", "lineage")
+IN_PLACE = (
+    "site", "tags", "keep", "images", "publication", "trusted_owners", "lineage", "secret_inputs"
+)  # fmt: skip
 """Inputs whose change is taken over without another AMI."""
 
 
@@ -58,7 +61,7 @@ def compare(olds: Props, news: Props) -> Change:
 
 
 def _in_place(olds: Props, news: Props) -> tuple[str, ...]:
-    lines = _cut(explain_in_place(olds, news))
+    lines = _cut(explain_in_place(*hide(olds, news)))
     return ("the AMI stays; changed in place:", *(f"  {line}" for line in lines)) if lines else ()
 
 
@@ -77,7 +80,10 @@ def _why_not_trusted(olds: Props, news: Props) -> str:
 
 def _why(olds: Props, news: Props) -> tuple[str, ...]:
     labels = {i["repository"]: _label(i) for i in news.get("images", [])}
-    lines = explain(olds.get("manifest", {}), news.get("manifest", {}), labels)
+    old, new, hidden = part_hidden(*hide(olds, news))
+    lines = explain(old.get("manifest", {}), new.get("manifest", {}), labels)
+    if "manifest" in hidden:
+        lines = ["its recipe, which is secret"]
     if not lines:
         lines = ["the rule by which fingerprints are taken"]
     shown = (f"  {line}" for line in _cut(lines))

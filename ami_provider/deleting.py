@@ -69,7 +69,7 @@ def delete_ami(
     claims = read_claims(held, owner.lineage)
     mine = claims.get(image_id)
     if mine is not None and not mine.is_of(known):
-        owner.report(f"{image_id} belongs to a later bake: left alone")
+        owner.report(f"{image_id} stays: the resource has taken it again")
         return "stale"
     successor = find_successor(claims, image_id, known)
     gone = image or Image(image_id, "", "gone", snapshot_ids)
@@ -185,7 +185,7 @@ def _delete_last(image: Image, copies: Places, owner: Owner) -> Outcome:
         if again is not None:
             if again.tags.get(key) != image.tags.get(key):
                 undo()
-                owner.report(f"{image.id} belongs to a later bake: left alone")
+                owner.report(f"{image.id} stays: the resource has taken it again")
                 return "stale"
             if find_others(again, owner.lineage):
                 undo()

@@ -6,15 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ami_provider.fingerprint import whole_numbers
+from ami_provider.secrecy import SECRET, part_hidden
 from ami_provider.unknowns import UNKNOWN
 
 Props = Mapping[str, Any]
 
+NAMED = ("tags", "site", "publication", "keep", "trusted_owners", "images")
+"""What is named where all of it is secret."""
+
 
 def explain_in_place(olds: Props, news: Props) -> list[str]:
     """A line for each thing that an update in place does; `olds` and `news` are properties."""
-    old, new = whole_numbers(olds), whole_numbers(news)
+    old, new, hidden = part_hidden(whole_numbers(olds), whole_numbers(news))
     return [
+        *(f"{key}: {SECRET} -> {SECRET}" for key in hidden if key in NAMED),
         *_explain_tags(old.get("tags"), new.get("tags")),
         *_explain_publication(old.get("publication"), new.get("publication")),
         *_explain_keep(old.get("keep"), new.get("keep")),
@@ -22,6 +27,9 @@ def explain_in_place(olds: Props, news: Props) -> list[str]:
         *_explain_images(old.get("images"), new.get("images")),
         *_explain_site(old.get("site"), new.get("site")),
         *_explain_name(old.get("lineage"), new.get("lineage")),
+        *_explain_names(
+            "kept secret", _name(old.get("secret_inputs")), _name(new.get("secret_inputs"))
+        ),
     ]
 
 
@@ -125,6 +133,10 @@ def _explain_names(what: str, old: Any, new: Any) -> Iterator[str]:
         yield f"no longer {what}: {', '.join(gone)}"
     if old is None and new == []:
         yield f"{what}: nobody"
+
+
+def _name(paths: Any) -> list[str]:
+    return [".".join(map(str, path)) for path in paths or ()]
 
 
 def _get(value: Any, key: str) -> Any:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ami_provider import errors
 from ami_provider.faults import FaultsError
-from ami_provider.redaction import redact
+from ami_provider.redaction import redact, redact_marked
 
 
 def to_message(error: Exception) -> Exception:
     """A `BakeError` for whatever was raised, without secrets; a defect of ours says where it is."""
     told = _explain(error)
     told.brief, told.details = redact(told.brief), redact(told.details)
+    told.resolution = redact_marked(told.resolution)
     return told
 
 

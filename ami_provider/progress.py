@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ami_provider.redaction import redact_marked
+
 MAX_MESSAGE_BYTES = 1024 * 1024 * 400
 """What Pulumi's own SDK allows for one gRPC message."""
 
@@ -61,7 +63,7 @@ def _log(address: str, urn: str, text: str, *, ephemeral: bool) -> None:
         engine.Log(
             engine_pb2.LogRequest(
                 severity=engine_pb2.LogSeverity.Value("INFO"),
-                message=text,
+                message=redact_marked(text),
                 urn=urn,
                 streamId=0,
                 ephemeral=ephemeral,

@@ -6,7 +6,9 @@ from typing import Any
 
 Props = dict[str, Any]
 
-GIVEN = ("recipe", "site", "tags", "keep", "publication", "trusted_owners", "lineage")
+GIVEN = (
+    "recipe", "site", "tags", "keep", "publication", "trusted_owners", "lineage", "secret_inputs"
+)  # fmt: skip
 DERIVED = ("fingerprint", "images", "manifest", "region", "resolved", "sizes")
 """What a check adds to the inputs. They are inputs so that a preview knows them."""
 OUTPUTS = (

@@ -96,18 +96,22 @@ class BakedAmiProvider(ResourceProvider):
         from ami_provider.checking import check_inputs
         from ami_provider.faults import FaultsError
         from ami_provider.rechecking import once
+        from ami_provider.redaction import redact
+        from ami_provider.secrecy import conceal
         from ami_provider.unknowns import name_unknown
 
         _olds, news = name_unknown(_olds), name_unknown(news)
+        keep_secret(_olds, news)
         _wanted.update((_get_urn(_olds), _get_urn(news)))
         if _get_urn(_olds) not in ("", _get_urn(news)):
             _former[_get_urn(news)] = _olds
         try:
             checked = once(check_inputs, _olds, news)
         except FaultsError as error:
-            return CheckResult(news, [CheckFailure(f.path, f.reason) for f in error.faults])
+            told = [CheckFailure(f.path, redact(f.reason)) for f in error.faults]
+            return CheckResult(news, told)
         announce(news, checked.notes)
-        return CheckResult(checked.inputs, [])
+        return CheckResult(conceal(checked.inputs), [])
 
     @readable
     def diff(self, _id: str, _olds: Props, _news: Props) -> DiffResult:
@@ -115,6 +119,7 @@ class BakedAmiProvider(ResourceProvider):
         from ami_provider.unknowns import name_unknown
 
         _olds, _news = name_unknown(_olds), name_unknown(_news)
+        keep_secret(_olds, _news)
         change = compare(_olds, _news)
         announce(_news, change.lines)
         return DiffResult(change.changes, list(change.replaces), [], delete_before_replace=False)
@@ -122,30 +127,37 @@ class BakedAmiProvider(ResourceProvider):
     @readable
     def create(self, props: Props) -> CreateResult:
         from ami_provider.life import create_ami
+        from ami_provider.secrecy import conceal
 
+        keep_secret(props)
         former = _former.get(_get_urn(props))
         outs = create_ami(props, former=former)
         if former:
             _moved[_get_urn(former)] = props["lineage"]
-        return CreateResult(outs["ami_id"], outs)
+        return CreateResult(outs["ami_id"], conceal(outs))
 
     @readable
     def read(self, id_: str, props: Props) -> ReadResult:
         from ami_provider.refreshing import find_ami
+        from ami_provider.secrecy import conceal
 
+        keep_secret(props)
         outs = find_ami(id_, props)
-        return ReadResult(id_ if outs else "", outs or {})
+        return ReadResult(id_ if outs else "", conceal(outs or {}))
 
     @readable
     def update(self, _id: str, _olds: Props, _news: Props) -> UpdateResult:
+        from ami_provider.secrecy import conceal
         from ami_provider.updating import update_ami
 
-        return UpdateResult(update_ami(_id, _olds, _news))
+        keep_secret(_olds, _news)
+        return UpdateResult(conceal(update_ami(_id, _olds, _news)))
 
     @readable
     def delete(self, _id: str, _props: Props) -> None:
         from ami_provider.life import delete_owned
 
+        keep_secret(_props)
         ends, moved = _get_urn(_props) not in _wanted, _moved.get(_get_urn(_props))
         delete_owned(_id, _props | ({"lineage": moved} if moved else {}), ends=ends)
 
@@ -153,6 +165,14 @@ class BakedAmiProvider(ResourceProvider):
 def _get_urn(props: Props) -> str:
     lineage = props.get("lineage")
     return str(lineage.get("urn", "")) if isinstance(lineage, dict) else ""
+
+
+def keep_secret(*given: Props) -> None:
+    """From now on no message of this process has what is secret in these properties."""
+    from ami_provider.redaction import keep_out
+    from ami_provider.secrecy import list_texts
+
+    keep_out(text for props in given for text in list_texts(props))
 
 
 def announce(props: Props, lines: tuple[str, ...]) -> None:

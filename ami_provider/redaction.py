@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 
 REDACTED = "[redacted]"
+MARKED = "[secret]"
 RULES = "secret-patterns.txt"
 CLASSES = {"[:space:]": r"\s", "[:alnum:]": "A-Za-z0-9"}
 KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -15,9 +16,27 @@ KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 KEY_LINE = re.compile(r"\s*[A-Za-z0-9+/=]+\s*")
 
 
+_secrets: set[str] = set()
+"""Texts that the program marked as secret."""
+SHORTEST = 3
+"""Characters of a secret that is looked for; Pulumi too leaves shorter ones, which are anywhere."""
+
+
+def keep_out(secrets: Iterable[str]) -> None:
+    """Take these texts out of everything from now on, as the program marked them as secret."""
+    _secrets.update(text for text in secrets if len(text) >= SHORTEST)
+
+
 def redact(text: str) -> str:
     """The text without secrets, line by line as `steps/redact.sh` does it. Twice is as once."""
-    return "\n".join(_redact_lines(text.split("\n")))
+    return "\n".join(_redact_lines(redact_marked(text).split("\n")))
+
+
+def redact_marked(text: str) -> str:
+    """The text without what the program marked as secret."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, MARKED)
+    return text
 
 
 def _redact_lines(lines: list[str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from ami_provider.arguments import (
     RootVolumeArgs,
     SystemUpdateArgs,
     TimeoutsArgs,
+    find_secrets,
     to_inputs,
 )
 from ami_provider.properties import OUTPUTS
@@ -42,6 +43,12 @@ __all__ = [
     "SystemUpdateArgs",
     "TimeoutsArgs",
 ]
+
+
+async def find_urn(name: str, kind: str, parent: pulumi.Resource | None) -> str:
+    """The resource's URN as a text: the Output depends on the parent, which, as a component, would
+    be to depend on the resource itself."""
+    return str(await create_urn(name, kind, parent).future())
 
 
 class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
@@ -112,21 +119,30 @@ class BakedAmi(Resource, module="baked_ami", name="BakedAmi"):
         options = pulumi.ResourceOptions.merge(
             pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="12h")), opts
         )
+        if options.import_:
+            raise pulumi.RunError(
+                f"BakedAmi {name!r} cannot be imported. Take `import_` out: an AMI that a BakedAmi "
+                "made of this content is taken by itself, and any other has to be baked."
+            )
         kind = f"pulumi-python:{self._resource_type_name}"
+        urn: pulumi.Output[str] = pulumi.Output.from_input(find_urn(name, kind, options.parent))
         lineage = {
             "project": pulumi.get_project(),
             "stack": pulumi.get_stack(),
             "name": name,
-            "urn": create_urn(name, kind, options.parent),
+            "urn": urn,
         }
         given = {
             "recipe": to_inputs(recipe),
             "site": to_inputs(site),
-            "tags": tags or {},
-            "keep": keep,
+            "tags": to_inputs(tags or {}),
+            "keep": to_inputs(keep),
             "publication": to_inputs(publication),
-            "trusted_owners": trusted_owners,
+            "trusted_owners": to_inputs(trusted_owners),
             "lineage": lineage,
         }
-        shown = dict.fromkeys(OUTPUTS)
+        secret: pulumi.Output[list[list[str]]] = pulumi.Output.from_input(find_secrets(given))
+        shown = dict.fromkeys(OUTPUTS) | {
+            "secret_inputs": secret.apply(lambda found: sorted(found) or None)
+        }
         super().__init__(BakedAmiProvider(), name, given | shown, options)

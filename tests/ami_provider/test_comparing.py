@@ -85,6 +85,12 @@ IN_PLACE: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({}, {"site": OLD["site"] | {"debug": True, "timeouts": {"pull": 5.0}}},
      ["site.debug: none -> yes, from the next bake on",
       "site.timeouts: none -> pull 5, from the next bake on"]),
+    ({"secret_inputs": [["tags", "a"]], "tags": {"a": "1", "b": "2"}, "keep": 1},
+     {"secret_inputs": [["tags"], ["keep"]], "tags": {"a": "3", "b": "2"}, "keep": 2},
+     ["keep: [secret] -> [secret]", "tags: [secret] -> [secret]", "kept secret: tags, keep",
+      "no longer kept secret: tags.a"]),
+    ({}, {"secret_inputs": [["publication", "share_with", "0"]], "publication": PUBLISHED},
+     ["publication: [secret] -> [secret]", "kept secret: publication.share_with.0"]),
 ]  # fmt: skip
 
 
@@ -117,3 +123,20 @@ def test_a_long_list_of_changes_is_cut() -> None:
     assert len(told) == MAX_LINES + 1
     assert told[1] == "  model 0000: added (sha256 1)"
     assert told[-1] == f"  and {1000 - MAX_LINES + 1} more"
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (["recipe"], "its recipe, which is secret"),
+        (["recipe", "models", "0", "source"], "models: [secret] -> [secret]"),
+        (["recipe", "models"], "models: [secret] -> [secret]"),
+        (["recipe", "agent", "extra", "ECS_A"], "model a: added (sha256 1)"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_replacement_does_not_say_what_is_secret(path: list[str], line: str) -> None:
+    models = [{"destination": "/opt/a", "sha256": "1"}]
+    changed = {"fingerprint": "g", "manifest": {"models": models}, "secret_inputs": [path]}
+    told = compare(OLD, OLD | changed).lines
+    assert told == ("the AMI is replaced, because its content changes:", f"  {line}")

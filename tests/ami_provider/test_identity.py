@@ -165,6 +165,7 @@ BESIDES: dict[str, Any] = {
     "keep": 3,
     "publication": {"deprecate_after_days": 90},
     "trusted_owners": ["111111111111"],
+    "secret_inputs": [["tags", "team"]],
 }
 """Inputs beside recipe and site; none of them is content."""
 ELSEWHERE = {"region", "tags"}
