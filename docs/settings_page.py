@@ -73,7 +73,7 @@ def _takes(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[str]:
     elif origin in (Union, types.UnionType):
         for one in inner:
             if one is not type(None):
-                yield from _takes(one)
+                yield from _takes(one, metadata)
     elif origin is Literal:
         yield " · ".join(f"`{choice}`" for choice in inner)
     elif origin is tuple:

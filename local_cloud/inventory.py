@@ -17,6 +17,8 @@ KINDS = (
     "job definition", "role", "instance profile", "policy", "group", "key pair", "log group",
 )  # fmt: skip
 LISTERS: list[tuple[str, Lister]] = []
+#: Characters of one value that a reader is shown.
+LONGEST = 60
 
 
 def lists(kind: str) -> Callable[[Lister], Lister]:
@@ -37,13 +39,23 @@ def take_inventory(cloud: Cloud) -> dict[str, list[Item]]:
     return found
 
 
+def _short(value: Any) -> str:
+    """A map as its parts; of a long text, such as a tag's, its beginning."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_short(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 def in_words(inventory: dict[str, list[Item]]) -> str:
-    """The inventory for a reader; one line for each thing."""
+    """The inventory for a reader; one line for each thing, long values cut."""
     lines = []
     for kind, items in inventory.items():
         for item in items:
             rest = "  ".join(
-                f"{name}={value}" for name, value in item.items() if name != "id" and value
+                f"{name}={_short(value)}" for name, value in item.items() if name != "id" and value
             )
             lines.append(f"{kind:16} {item['id']}  {rest}".rstrip())
     return "\n".join(lines) if lines else "Nothing: the account owns no resource."

@@ -64,7 +64,7 @@ class Model(Section):
 
 
 class Timeouts(Section):
-    """Minutes that each stage of a bake may take; None leaves the bake's own default."""
+    """Minutes that each stage of a bake may take; what is left out has the default below."""
 
     capacity: Minutes | None = None
     """Until a machine is launched, of any type in any subnet."""
