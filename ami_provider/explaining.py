@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ami_provider.fingerprint import canonical_json, whole_numbers
-from ami_provider.secrecy import SECRET, part_hidden
+from ami_provider.redaction import MARKED
+from ami_provider.secrecy import part_hidden
 
 Manifest = Mapping[str, Any]
 
@@ -22,7 +23,7 @@ def explain(old: Manifest, new: Manifest, labels: Mapping[str, str] | None = Non
     old, new, hidden = part_hidden(whole_numbers(old), whole_numbers(new))
     names = labels or {}
     lines = [
-        *(f"{key.replace('_', ' ')}: {SECRET} -> {SECRET}" for key in hidden),
+        *(f"{key.replace('_', ' ')}: {MARKED} -> {MARKED}" for key in hidden),
         *_explain_base(old.get("base", {}), new.get("base", {})),
         *_explain_images(old.get("images", []), new.get("images", []), names),
         *_explain_models(old.get("models", []), new.get("models", [])),

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ami_provider.fingerprint import whole_numbers
-from ami_provider.secrecy import SECRET, part_hidden
+from ami_provider.redaction import MARKED
+from ami_provider.secrecy import part_hidden
 from ami_provider.unknowns import UNKNOWN
 
 Props = Mapping[str, Any]
@@ -19,7 +20,7 @@ def explain_in_place(olds: Props, news: Props) -> list[str]:
     """A line for each thing that an update in place does; `olds` and `news` are properties."""
     old, new, hidden = part_hidden(whole_numbers(olds), whole_numbers(news))
     return [
-        *(f"{key}: {SECRET} -> {SECRET}" for key in hidden if key in NAMED),
+        *(f"{key}: {MARKED} -> {MARKED}" for key in hidden if key in NAMED),
         *_explain_tags(old.get("tags"), new.get("tags")),
         *_explain_publication(old.get("publication"), new.get("publication")),
         *_explain_keep(old.get("keep"), new.get("keep")),

@@ -9,6 +9,7 @@ from importlib import resources
 
 REDACTED = "[redacted]"
 MARKED = "[secret]"
+"""As Pulumi itself writes what a program marked as secret."""
 RULES = "secret-patterns.txt"
 CLASSES = {"[:space:]": r"\s", "[:alnum:]": "A-Za-z0-9"}
 KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")

@@ -11,13 +11,12 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ami_provider.redaction import MARKED
 from ami_provider.unknowns import UNKNOWN
 
 Props = dict[str, Any]
 Path = tuple[str, ...]
 
-SECRET = "[secret]"  # noqa: S105
-"""As Pulumi itself writes it."""
 SIGNATURE = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
 """Pulumi's mark of a secret on its way to the engine: key and value beside `value`."""
 
@@ -34,7 +33,7 @@ class Hidden:
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        return SECRET
+        return MARKED
 
 
 def hide(olds: Mapping[str, Any], news: Mapping[str, Any]) -> tuple[Props, Props]:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,18 @@ def describe_machine() -> str:
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, "
         f"Python {platform.python_version()}"
     )
+
+
+def control(what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the local cloud about itself, or tell it."""
+    request = urllib.request.Request(
+        f"{os.environ['AWS_ENDPOINT_URL']}/_local_cloud/{what}",
+        data=None if body is None else json.dumps(body).encode(),
+        method="GET" if body is None else "PUT",
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def spread(taken: Sequence[float]) -> str:

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,7 +40,7 @@ from ami_provider.ownership import claim_image, keep_for_rollback  # noqa: E402
 from ami_provider.recipe import ExtraStep, ImageRecipe, SystemUpdate  # noqa: E402
 from ami_provider.resolve import resolve  # noqa: E402
 from ami_provider.site import BuildSite, Lineage  # noqa: E402
-from benchmarks.measuring import Target, finish, spread  # noqa: E402
+from benchmarks.measuring import Target, control, finish, spread  # noqa: E402
 from local_cloud.calls import read_calls  # noqa: E402
 from local_cloud.push import push_image  # noqa: E402
 
@@ -112,19 +111,12 @@ def prepare() -> None:
 
 def take_point(state: Path, kind: str, many: int, rounds: int) -> dict[str, Any]:
     """One point of a curve: the round with the median time of several; of a long one the first."""
-    set_latency(LATENCIES.get(kind, {}))
+    control("latency", LATENCIES.get(kind, {}))
     taken: list[dict[str, Any]] = []
     while len(taken) < rounds and not (taken and taken[-1]["seconds"] > LONG_S):
         taken.append(run_one(state, kind, many, len(taken)))
     taken.sort(key=lambda one: float(one["seconds"]))
     return {**taken[len(taken) // 2], "all_seconds": [one["seconds"] for one in taken]}
-
-
-def set_latency(figures: dict[str, float]) -> None:
-    address = f"{os.environ['AWS_ENDPOINT_URL']}/_local_cloud/latency"
-    body = json.dumps(figures).encode()
-    with urllib.request.urlopen(urllib.request.Request(address, body, method="PUT")):
-        pass
 
 
 def run_one(state: Path, kind: str, many: int, number: int) -> dict[str, Any]:

@@ -12,12 +12,10 @@ block at 10 MB/s; once only), and baked with everything local, which is without 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from ami_provider.aws import Aws  # noqa: E402
 from benchmarks.demo_job import Demo, bake_ami, create_profile, find_network  # noqa: E402
-from benchmarks.measuring import Target, finish, spread  # noqa: E402
+from benchmarks.measuring import Target, control, finish, spread  # noqa: E402
 
 IMAGE_MB, MODELS_MB, PLAIN_MIN, BAKED_MIN = 17_000, 1_850, 20, 3
 """The old template's: image, models, and its job's start without and with a baked AMI."""
@@ -135,18 +133,6 @@ def without_endpoint(service: str, region: str) -> Any:
         return boto3.Session().client(service, region_name=region)  # type: ignore[call-overload]
     finally:
         os.environ["AWS_ENDPOINT_URL"] = endpoint
-
-
-def control(what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the local cloud about itself, or tell it."""
-    request = urllib.request.Request(
-        f"{os.environ['AWS_ENDPOINT_URL']}/_local_cloud/{what}",
-        data=None if body is None else json.dumps(body).encode(),
-        method="GET" if body is None else "PUT",
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
 
 
 def seconds_to(job: dict[str, Any], stage: str) -> float:

@@ -38,8 +38,8 @@ from ami_provider.resolve import resolve  # noqa: E402
 from ami_provider.resolved import ResolvedRecipe  # noqa: E402
 from ami_provider.site import BuildSite, Lineage  # noqa: E402
 from benchmarks.demo_job import ROLE, create_profile, find_network  # noqa: E402
-from benchmarks.measuring import Target, finish, spread  # noqa: E402
-from benchmarks.start import LINK_MB_S, control, without_endpoint  # noqa: E402
+from benchmarks.measuring import Target, control, finish, spread  # noqa: E402
+from benchmarks.start import LINK_MB_S, without_endpoint  # noqa: E402
 
 IMAGE_MIB, MODELS_MIB, LARGE_MIB = 256, 28, 128
 """The old template's proportions (17 GB to 1.85), and models about as large as the image."""

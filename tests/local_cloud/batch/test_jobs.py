@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from local_cloud.faults import Fault, Faults
 from local_cloud.services.batch_attempts import tries_again
 from local_cloud.services.batch_job_model import jobs
 from tests.local_cloud.batch.agents import IMAGE, Work, register, set_up
 from tests.local_cloud.batch.conftest import make_world
+from tests.local_cloud.samples import refused
 from tests.waiting import until
 
 HOST_LOST = [
@@ -26,13 +25,6 @@ HOST_LOST = [
 def work() -> Iterator[Work]:
     with make_world() as world:
         yield set_up(world)
-
-
-def error_of(call: Any, **params: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def test_a_job_runs_on_a_machine_of_its_environment_and_tells_how_it_ended(work: Work) -> None:
@@ -318,7 +310,7 @@ def test_a_disabled_queue_takes_no_job_and_a_deleted_one_ends_its_jobs(work: Wor
     work.until(job_id, "RUNNING")
     work.batch.update_job_queue(jobQueue="work", state="DISABLED")
     wanted = {"jobName": "one", "jobQueue": "work", "jobDefinition": "job"}
-    assert error_of(work.batch.submit_job, **wanted)[0] == "ClientException"
+    assert refused(work.batch.submit_job, **wanted)[0] == "ClientException"
     until(lambda: work.batch.describe_job_queues()["jobQueues"][0]["status"] == "VALID")
     work.batch.delete_job_queue(jobQueue="work")
     assert work.ended(job_id)["statusReason"] == "Job queue is deleted"

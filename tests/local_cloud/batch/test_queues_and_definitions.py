@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
+from tests.local_cloud.samples import refused
 from tests.waiting import until
 
 CONTAINER: dict[str, Any] = {
@@ -22,13 +22,6 @@ CONTAINER: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def environment(world: Any) -> str:
     return str(world.create("for-queues")["computeEnvironmentArn"])
-
-
-def error_of(call: Any, **params: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def queue(world: Any, name: str) -> dict[str, Any]:
@@ -50,7 +43,7 @@ def test_a_queue_lives_and_ends(world: Any, environment: str) -> None:
     made = queue(world, "work")
     assert made["computeEnvironmentOrder"] == [{"order": 1, "computeEnvironment": environment}]
     assert (made["state"], made["tags"]) == ("ENABLED", {"a": "b"})
-    assert "DISABLED" in error_of(batch.delete_job_queue, jobQueue="work")[1]
+    assert "DISABLED" in refused(batch.delete_job_queue, jobQueue="work")[1]
     batch.update_job_queue(jobQueue=made["jobQueueArn"], state="DISABLED", priority=7)
     assert queue(world, "work")["priority"] == 7
     batch.delete_job_queue(jobQueue="work")
@@ -75,7 +68,7 @@ def test_a_queue_lives_and_ends(world: Any, environment: str) -> None:
 def test_a_queue_needs_environments_that_are_there(
     world: Any, environment: str, orders: list[dict[str, Any]], said: str
 ) -> None:
-    code, message = error_of(
+    code, message = refused(
         world.batch.create_job_queue,
         jobQueueName="wrong",
         priority=1,
@@ -97,7 +90,7 @@ def test_a_queues_limits_of_waiting_are_checked(
 ) -> None:
     reason = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
     whole = {"reason": reason, "state": "RUNNABLE", "maxTimeSeconds": 600, "action": "CANCEL"}
-    code, message = error_of(
+    code, message = refused(
         world.batch.create_job_queue,
         jobQueueName="limited",
         priority=1,
@@ -155,7 +148,7 @@ def test_revisions_come_in_pages(world: Any) -> None:
 )
 def test_definitions_that_batch_refuses(world: Any, changes: dict[str, Any], said: str) -> None:
     params = {"type": "container", "containerProperties": CONTAINER} | changes
-    code, message = error_of(world.batch.register_job_definition, jobDefinitionName="bad", **params)
+    code, message = refused(world.batch.register_job_definition, jobDefinitionName="bad", **params)
     assert code == "ClientException"
     assert said in message
 
@@ -163,10 +156,10 @@ def test_definitions_that_batch_refuses(world: Any, changes: dict[str, Any], sai
 def test_what_is_not_modelled_is_refused_and_never_a_success(world: Any) -> None:
     array = {"arrayProperties": {"size": 2}}
     submit = {"jobName": "j", "jobQueue": "work", "jobDefinition": "job"} | array
-    assert error_of(world.batch.submit_job, **submit)[0] == "NotImplemented"
-    assert error_of(world.batch.list_scheduling_policies)[0] == "NotImplemented"
+    assert refused(world.batch.submit_job, **submit)[0] == "NotImplemented"
+    assert refused(world.batch.list_scheduling_policies)[0] == "NotImplemented"
     multinode = {"jobDefinitionName": "many", "type": "multinode"}
-    assert error_of(world.batch.register_job_definition, **multinode)[0] == "NotImplemented"
+    assert refused(world.batch.register_job_definition, **multinode)[0] == "NotImplemented"
 
 
 def test_the_inventory_lists_what_is_there_and_only_active_revisions(world: Any) -> None:

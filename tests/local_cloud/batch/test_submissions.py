@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from tests.local_cloud.batch.agents import Work, register, set_up
 from tests.local_cloud.batch.conftest import make_world
+from tests.local_cloud.samples import refused
 
 MEMORY = {"type": "MEMORY", "value": "1024"}
 
@@ -18,13 +18,6 @@ MEMORY = {"type": "MEMORY", "value": "1024"}
 def work() -> Iterator[Work]:
     with make_world() as world:
         yield set_up(world)
-
-
-def error_of(call: Any, **params: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**params)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def conditions(*said: dict[str, str], attempts: int | None = 2) -> dict[str, Any]:
@@ -81,7 +74,7 @@ def test_a_list_of_jobs_comes_in_pages(work: Work) -> None:
     ],
 )
 def test_lists_that_are_refused(work: Work, asked: dict[str, Any], code: str, said: str) -> None:
-    refusal = error_of(work.batch.list_jobs, jobQueue="work", **asked)
+    refusal = refused(work.batch.list_jobs, jobQueue="work", **asked)
     assert refusal[0] == code
     assert said in refusal[1]
 
@@ -142,7 +135,7 @@ def test_a_pending_job_is_cancelled_once_all_that_it_depends_on_has_ended(work: 
 )  # fmt: skip
 def test_jobs_that_are_refused(work: Work, asked: dict[str, Any], code: str, said: str) -> None:
     wanted = {"jobName": "one", "jobQueue": "work", "jobDefinition": "job"} | asked
-    refusal = error_of(work.batch.submit_job, **wanted)
+    refusal = refused(work.batch.submit_job, **wanted)
     assert refusal[0] == code
     assert said in refusal[1]
 
